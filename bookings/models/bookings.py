@@ -1,0 +1,123 @@
+"""A booking, and one ticket per seat of it."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from seating.models import Hold, Holder, Seat, Showtime
+
+# Crockford's base 32: no I, L, O, U, so a reference can be read out on the telephone.
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+REFERENCE = RegexValidator(r"^BK-[0-9A-HJKMNP-TV-Z]{10}$")
+
+
+def new_reference() -> str:
+    """Return a new booking reference: 50 random bits, so it can neither be guessed nor counted."""
+    return "BK-" + "".join(secrets.choice(ALPHABET) for _position in range(10))
+
+
+def new_ticket_code() -> str:
+    """Return a new ticket code: 80 random bits."""
+    return "".join(secrets.choice(ALPHABET) for _position in range(16))
+
+
+class BookingStatus(models.TextChoices):
+    """Where a booking stands."""
+
+    PENDING = "PENDING", _("being paid")
+    CONFIRMED = "CONFIRMED", _("confirmed")
+    CANCELLED = "CANCELLED", _("cancelled")
+    EXPIRED = "EXPIRED", _("expired")
+    REFUND_DUE = "REFUND_DUE", _("refund due")
+    REFUNDED = "REFUNDED", _("refunded")
+
+
+class Booking(models.Model):
+    """Seats bought, or being paid."""
+
+    reference = models.CharField(max_length=13, unique=True, default=new_reference, validators=[REFERENCE])
+    status = models.CharField(
+        max_length=10, choices=BookingStatus, default=BookingStatus.PENDING, db_default=BookingStatus.PENDING
+    )
+    showtime = models.ForeignKey(Showtime, on_delete=models.PROTECT, related_name="bookings")
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="bookings")
+    holder = models.ForeignKey(
+        Holder,
+        on_delete=models.PROTECT,
+        related_name="bookings",
+        help_text=_("Whose booking it is; a guest who signs in takes theirs along."),
+    )
+    contact_name = models.CharField(max_length=200)
+    contact_email = models.EmailField()
+    total_amount = models.PositiveIntegerField(help_text=_("In the currency's minor units."))
+    currency = models.CharField(max_length=3)
+    created_at = models.DateTimeField(db_default=Now())
+    pay_by = models.DateTimeField(help_text=_("When the window of its payment closes."))
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True, help_text=_("When it was declined, expired or cancelled."))
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        indexes = [
+            # The reconciler asks for payments whose window is over.
+            models.Index(name="pending_booking_by_deadline", fields=["pay_by"], condition=Q(status="PENDING")),
+        ]
+        constraints = [
+            models.CheckConstraint(name="booking_status_is_known", condition=Q(status__in=BookingStatus.values)),
+            models.UniqueConstraint(
+                # A declined booking is CANCELLED, and its hold may be paid again by another booking.
+                name="hold_is_bought_once",
+                fields=["hold"],
+                condition=~Q(status=BookingStatus.CANCELLED),
+            ),
+            models.CheckConstraint(
+                name="booking_confirmed_has_a_time",
+                condition=~Q(status=BookingStatus.CONFIRMED) | Q(confirmed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="booking_that_ended_has_a_time",
+                condition=Q(status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED], ended_at__isnull=True)
+                | (~Q(status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]) & Q(ended_at__isnull=False)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    def get_absolute_url(self) -> str:
+        """Return the address of its page with the tickets."""
+        return reverse("booking", args=[self.reference])
+
+
+class Ticket(models.Model):
+    """One admission: one seat of a booking. It is made with the booking and issued when that is confirmed."""
+
+    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, related_name="tickets")
+    seat = models.ForeignKey(Seat, on_delete=models.PROTECT, related_name="tickets", db_index=False)
+    code = models.CharField(max_length=16, unique=True, default=new_ticket_code)
+    price_amount = models.PositiveIntegerField(help_text=_("In the currency's minor units."))
+    first_name = models.CharField(max_length=100, blank=True)
+    last_name = models.CharField(max_length=100, blank=True)
+    id_type = models.CharField(max_length=40, blank=True)
+    id_number = models.CharField(max_length=60, blank=True)
+    issued_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("booking", "seat__position")
+        constraints = [
+            # The second, independent guard against a double sale: see ADR 0001.
+            models.UniqueConstraint(
+                name="seat_has_one_ticket", fields=["seat"], condition=Q(cancelled_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code

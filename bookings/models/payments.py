@@ -1,0 +1,61 @@
+"""Payments of bookings, whoever the provider is."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from bookings.models.bookings import Booking
+
+
+class PaymentStatus(models.TextChoices):
+    """Where a payment stands."""
+
+    PENDING = "PENDING", _("pending")
+    CAPTURED = "CAPTURED", _("captured")
+    DECLINED = "DECLINED", _("declined")
+    CANCELLED = "CANCELLED", _("cancelled")
+    REFUND_DUE = "REFUND_DUE", _("refund due")
+    REFUNDED = "REFUNDED", _("refunded")
+
+
+class Payment(models.Model):
+    """One attempt to pay one booking at one provider. Amounts are minor units of the booking's currency."""
+
+    booking = models.OneToOneField(Booking, on_delete=models.PROTECT, related_name="payment")
+    provider = models.SlugField(max_length=30)
+    provider_reference = models.CharField(
+        max_length=200, blank=True, help_text=_("The provider's own id of it; empty until the provider answered.")
+    )
+    status = models.CharField(
+        max_length=10, choices=PaymentStatus, default=PaymentStatus.PENDING, db_default=PaymentStatus.PENDING
+    )
+    amount = models.PositiveIntegerField()
+    captured_amount = models.PositiveIntegerField(default=0, db_default=0)
+    refunded_amount = models.PositiveIntegerField(default=0, db_default=0)
+    redirect_url = models.CharField(max_length=2000, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        constraints = [
+            models.CheckConstraint(name="payment_status_is_known", condition=Q(status__in=PaymentStatus.values)),
+            models.UniqueConstraint(
+                name="provider_reference_is_one_payment",
+                fields=["provider", "provider_reference"],
+                condition=~Q(provider_reference=""),
+            ),
+            models.CheckConstraint(
+                name="payment_captures_at_most_its_amount", condition=Q(captured_amount__lte=F("amount"))
+            ),
+            models.CheckConstraint(
+                name="payment_refunds_at_most_what_it_captured",
+                condition=Q(refunded_amount__lte=F("captured_amount")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.status}"

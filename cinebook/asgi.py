@@ -1,0 +1,23 @@
+"""The one port.
+
+HTTP goes to Django's WSGI application in a pool of threads: Django's own ASGI handler costs a thread and several hops
+per request, and serves a fifth as many (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cinebook.settings")
+# Only a web process keeps a pool of database connections; see DATABASE_POOL in the settings.
+os.environ.setdefault("DATABASE_POOL", "on")
+
+from a2wsgi import WSGIMiddleware
+from django.core.wsgi import get_wsgi_application
+
+wsgi_application = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402
+
+# The two libraries spell the same protocol with types of their own.
+application = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]

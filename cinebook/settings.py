@@ -1,0 +1,266 @@
+"""Settings. Everything comes from the environment; `.env.example` says what each variable means.
+
+Nonsense is refused here, at the start, with the name of the variable and the reason.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from cinebook import service_urls
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+DATA_DIR = (BASE_DIR / env.str("CINEBOOK_DATA_DIR", "var")).resolve()
+# `make run` leaves the addresses of its engines here, so that `manage.py` in another terminal finds them.
+env.read_env(DATA_DIR / "run.env")
+
+
+def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
+    """Return a setting that is a whole number within its bounds.
+
+    Raises:
+        ImproperlyConfigured: it is something else.
+    """
+    text = env.str(name, str(default)).strip()
+    if not (text.isascii() and text.isdigit() and at_least <= int(text) <= at_most):
+        raise ImproperlyConfigured(f"{name} must be a whole number from {at_least} to {at_most}, not {text!r}.")
+    return int(text)
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """Return a setting that is on or off.
+
+    Raises:
+        ImproperlyConfigured: it is something else.
+    """
+    text = env.str(name, "on" if default else "off").strip().lower()
+    if text not in {"on", "off", "true", "false", "1", "0", "yes", "no"}:
+        raise ImproperlyConfigured(f"{name} must be on or off, not {text!r}.")
+    return text in {"on", "true", "1", "yes"}
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return a setting that is a list, separated by commas."""
+    return [word.strip() for word in env.str(name, default).split(",") if word.strip()]
+
+
+# --- The house -------------------------------------------------------------------------------------------------------
+
+CINEMA_NAME = env.str("CINEMA_NAME", "CineBook")
+CURRENCY = env.str("CURRENCY", "EUR").upper()
+if not re.fullmatch("[A-Z]{3}", CURRENCY):
+    raise ImproperlyConfigured(f"CURRENCY must be an ISO 4217 code such as EUR, not {CURRENCY!r}.")
+
+SEAT_HOLD_SECONDS = whole_number("SEAT_HOLD_SECONDS", 900, at_least=2, at_most=86_400)
+SEAT_HOLD_MAX_SECONDS = whole_number("SEAT_HOLD_MAX_SECONDS", 2700, at_least=2, at_most=86_400)
+if SEAT_HOLD_MAX_SECONDS < SEAT_HOLD_SECONDS:
+    raise ImproperlyConfigured(
+        f"SEAT_HOLD_MAX_SECONDS ({SEAT_HOLD_MAX_SECONDS}) must not be below SEAT_HOLD_SECONDS ({SEAT_HOLD_SECONDS})."
+    )
+PAYMENT_SECONDS = whole_number("PAYMENT_SECONDS", 600, at_least=2, at_most=86_400)
+MAX_SEATS_PER_HOLD = whole_number("MAX_SEATS_PER_HOLD", 10, at_least=1, at_most=100)
+RATE_LIMITS = switch("RATE_LIMITS", default=True)
+
+# The demo cinema: films and showtimes, and its two users with their well-known passwords.
+DEMO_CINEMA = switch("DEMO_CINEMA", default=False)
+DEMO_USERS = switch("DEMO_USERS", default=False)
+
+# --- Secrets and who may ask -----------------------------------------------------------------------------------------
+
+DEBUG = switch("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", "") or service_urls.generated_secret_key(DATA_DIR)
+JWT_SECRET = env.str("JWT_SECRET", "") or SECRET_KEY
+# The machine may always ask itself (health checks do), and at the address that the server listens on.
+ALLOWED_HOSTS = [*words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", env.str("HOST", "127.0.0.1")]
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
+CORS_ORIGINS = words("CORS_ORIGINS")
+for _name, _origins in {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "CORS_ORIGINS": CORS_ORIGINS}.items():
+    for _origin in _origins:
+        if not _origin.startswith(("http://", "https://")):
+            raise ImproperlyConfigured(f"{_name} holds origins such as https://tickets.example, not {_origin!r}.")
+
+# Behind a proxy that ends TLS: cookies only travel encrypted, and the proxy's word on the scheme is taken.
+HTTPS = switch("HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+# --- PostgreSQL and Redis --------------------------------------------------------------------------------------------
+
+DATABASE_URL = env.str("DATABASE_URL", "postgresql://cinebook@localhost/cinebook")
+REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")
+
+# How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
+# a connection of the process's pool.
+WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
+SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
+# Only the web pools its connections (asgi.py says so): Celery closes them after each task, and behind PgBouncer a
+# second pool would only add waiting.
+DATABASE_POOL = switch("DATABASE_POOL", default=False)
+
+DATABASES = {
+    "default": service_urls.database(DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS if DATABASE_POOL else None)
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Seat locks live in the database that REDIS_URL names. What can be flushed, and what Celery and the sockets send each
+# other, is kept apart from them; each may also have a server of its own.
+CACHE_REDIS_URL = env.str("CACHE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 1))
+LIVE_REDIS_URL = env.str("LIVE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 2))
+BROKER_REDIS_URL = env.str("BROKER_REDIS_URL", service_urls.redis_beside(REDIS_URL, 3))
+
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": CACHE_REDIS_URL,
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.25, "IGNORE_EXCEPTIONS": True},
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+# A flushed Redis must not sign anybody out, nor part a guest from their seats.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py 8 gives up on a silent socket after 5 s by default, and a channel layer's sockets are silent
+        # whenever nothing is sold.
+        "CONFIG": {"hosts": [{"address": LIVE_REDIS_URL, "socket_timeout": 30, "socket_connect_timeout": 0.25}]},
+    }
+}
+
+CELERY_BROKER_URL = service_urls.celery_broker(BROKER_REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Nothing that a moviegoer does may wait for a broker that is away.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+    "socket_connect_timeout": 1,
+    "visibility_timeout": 3600,
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 600
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "cinebook.core",
+    "seating",
+    "bookings",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "csp",
+    "django_structlog",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "cinebook.urls"
+ASGI_APPLICATION = "cinebook.asgi.application"
+AUTH_USER_MODEL = "core.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "cinebook.core.pages.cinema",
+            ],
+        },
+    }
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+# The cinema's own clock: the one that its pages show.
+TIME_ZONE = env.str("TIME_ZONE", "Europe/Berlin")
+if TIME_ZONE not in zoneinfo.available_timezones():
+    raise ImproperlyConfigured(f"TIME_ZONE must be a name such as Europe/Berlin, not {TIME_ZONE!r}.")
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "cinebook.core.staticfiles.HashedStaticFilesStorage"},
+}
+# Files carry their hash in their names, so a browser may keep them for ever.
+WHITENOISE_MAX_AGE = 3600
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+    raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {LOG_LEVEL!r}.")
+LOGGING_CONFIG = "cinebook.core.logs.configure"
+LOGGING = {"level": LOG_LEVEL, "json": not DEBUG}
+DJANGO_STRUCTLOG_CELERY_ENABLED = True

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class SeatingConfig(AppConfig):
+    """Who has which seat, right now."""
+
+    name = "seating"

@@ -1,0 +1,67 @@
+"""Nonsense in the environment is refused at the start, by name and in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cinebook import settings
+
+ROOT = Path(settings.__file__).parent.parent
+
+
+def start_with(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Load the settings in a process of their own with nothing else in the environment."""
+    return subprocess.run(
+        [sys.executable, "-c", "import django; django.setup(); print('started')"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "cinebook.settings",
+            "CINEBOOK_DATA_DIR": "/nonexistent",
+            "SECRET_KEY": "some-key",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_the_defaults_start() -> None:
+    assert start_with().stdout == "started\n"
+
+
+def test_a_hold_may_be_as_short_as_two_seconds() -> None:
+    assert start_with(SEAT_HOLD_SECONDS="2", SEAT_HOLD_MAX_SECONDS="6").stdout == "started\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("SEAT_HOLD_SECONDS", "1", "SEAT_HOLD_SECONDS must be a whole number from 2"),
+        ("SEAT_HOLD_SECONDS", "soon", "SEAT_HOLD_SECONDS must be a whole number"),
+        ("SEAT_HOLD_SECONDS", "5000", "SEAT_HOLD_MAX_SECONDS (2700) must not be below SEAT_HOLD_SECONDS (5000)"),
+        ("PAYMENT_SECONDS", "-3", "PAYMENT_SECONDS must be a whole number"),
+        ("MAX_SEATS_PER_HOLD", "0", "MAX_SEATS_PER_HOLD must be a whole number from 1"),
+        ("RATE_LIMITS", "perhaps", "RATE_LIMITS must be on or off"),
+        ("DEBUG", "2", "DEBUG must be on or off"),
+        ("CURRENCY", "euro", "CURRENCY must be an ISO 4217 code"),
+        ("TIME_ZONE", "Mars/Olympus", "TIME_ZONE must be a name such as Europe/Berlin"),
+        ("CORS_ORIGINS", "tickets.example", "CORS_ORIGINS holds origins such as https://"),
+        ("DATABASE_URL", "sqlite:///house.db", "DATABASE_URL must begin with postgresql://"),
+        ("REDIS_URL", "memcached://host", "REDIS_URL must begin with redis://"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be"),
+        ("SECRET_KEY", "", "SECRET_KEY is not set"),
+    ],
+)
+def test_nonsense_is_refused(name: str, value: str, reason: str) -> None:
+    refusal = start_with(**{name: value})
+
+    assert refusal.returncode != 0
+    assert f"ImproperlyConfigured: {reason}" in refusal.stderr
