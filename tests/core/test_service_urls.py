@@ -61,7 +61,8 @@ def test_another_kind_of_redis_url_is_refused_in_words(url: str) -> None:
 def test_celery_finds_the_same_redis_database(settings: Settings) -> None:
     url = settings.BROKER_REDIS_URL
     with Connection(service_urls.celery_broker(url)) as broker, Redis.from_url(url) as redis:
-        queue = broker.SimpleQueue("test-of-the-broker-url")
+        queue = broker.SimpleQueue("test-of-the-broker-url", no_ack=True)
+        queue.clear()
         queue.put("a message")
 
         assert redis.llen("test-of-the-broker-url") == 1
