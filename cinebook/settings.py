@@ -10,6 +10,7 @@ import zoneinfo
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -60,6 +61,11 @@ CINEMA_NAME = env.str("CINEMA_NAME", "CineBook")
 CURRENCY = env.str("CURRENCY", "EUR").upper()
 if not re.fullmatch("[A-Z]{3}", CURRENCY):
     raise ImproperlyConfigured(f"CURRENCY must be an ISO 4217 code such as EUR, not {CURRENCY!r}.")
+
+# The cinema's own clock: the one that its pages show.
+TIME_ZONE = env.str("TIME_ZONE", "Europe/Berlin")
+if TIME_ZONE not in zoneinfo.available_timezones():
+    raise ImproperlyConfigured(f"TIME_ZONE must be a name such as Europe/Berlin, not {TIME_ZONE!r}.")
 
 SEAT_HOLD_SECONDS = whole_number("SEAT_HOLD_SECONDS", 900, at_least=2, at_most=86_400)
 SEAT_HOLD_MAX_SECONDS = whole_number("SEAT_HOLD_MAX_SECONDS", 2700, at_least=2, at_most=86_400)
@@ -168,6 +174,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "visibility_timeout": 3600,
 }
+CELERY_BEAT_SCHEDULE = {
+    "top up the demo cinema's programme": {
+        "task": "bookings.tasks.top_up_demo_showtimes",
+        "schedule": crontab(hour="4", minute="30"),
+    },
+}
+CELERY_TIMEZONE = TIME_ZONE
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_TIME_LIMIT = 600
@@ -241,11 +254,6 @@ TEMPLATES = [
 LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
-# The cinema's own clock: the one that its pages show.
-TIME_ZONE = env.str("TIME_ZONE", "Europe/Berlin")
-if TIME_ZONE not in zoneinfo.available_timezones():
-    raise ImproperlyConfigured(f"TIME_ZONE must be a name such as Europe/Berlin, not {TIME_ZONE!r}.")
-
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]

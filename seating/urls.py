@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from seating import views
+
+urlpatterns: list[URLPattern] = [
+    path("", views.home, name="home"),
+    path("movies/<slug:slug>/", views.movie, name="movie"),
+    path("showtimes/<int:showtime_id>/", views.showtime, name="showtime"),
+    path("layouts/<int:layout_id>-<slug:digest>.css", views.layout_stylesheet, name="layout_stylesheet"),
+]

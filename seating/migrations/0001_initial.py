@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                 ('language', models.CharField(blank=True, help_text='As it is shown, e.g. “French, English subtitles”.', max_length=100)),
                 ('age_rating', models.PositiveSmallIntegerField(default=0, help_text='Youngest age admitted, in years; 0 for everybody.')),
                 ('runtime_minutes', models.PositiveSmallIntegerField(validators=[django.core.validators.MinValueValidator(1)])),
-                ('poster', models.CharField(blank=True, help_text='A picture below static/, e.g. posters/night-ferry.svg.', max_length=200)),
+                ('poster', models.CharField(blank=True, help_text='A picture below static/, e.g. posters/moth-season.svg.', max_length=200)),
             ],
             options={
                 'ordering': ('title', 'id'),

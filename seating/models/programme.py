@@ -38,7 +38,7 @@ class Movie(models.Model):
     )
     runtime_minutes = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
     poster = models.CharField(
-        max_length=200, blank=True, help_text=_("A picture below static/, e.g. posters/night-ferry.svg.")
+        max_length=200, blank=True, help_text=_("A picture below static/, e.g. posters/moth-season.svg.")
     )
 
     class Meta:
