@@ -52,10 +52,10 @@ $(BIN)/python:
 # The stamps are written last, so that an installation that broke off is taken up again.
 $(VENV)/installed: requirements.txt | $(BIN)/python
 	@echo "Installing what CineBook runs on (requirements.txt) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need (requirements-dev.txt) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/installed

@@ -7,6 +7,14 @@ from typing import Any
 
 import structlog
 
+
+def without_request_starts(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Drop the line that a request has begun: the one that it has ended says all of it, and how it went."""
+    if event["event"] == "request_started":
+        raise structlog.DropEvent
+    return event
+
+
 SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -45,6 +53,7 @@ def configure(options: dict[str, Any]) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            without_request_starts,
             *SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
