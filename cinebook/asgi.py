@@ -10,7 +10,7 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cinebook.settings")
 # Only a web process keeps a pool of database connections; see DATABASE_POOL in the settings.
-os.environ.setdefault("DATABASE_POOL", "on")
+os.environ["CINEBOOK_PROCESS"] = "web"
 
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application

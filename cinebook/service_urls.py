@@ -1,34 +1,16 @@
 """What the URLs of the environment mean: PostgreSQL's for Django, Redis's for each of its uses.
 
-Used by the settings alone, and so free of Django.
+Used by the settings alone.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
-
-SECRET_KEY_FILE = "secret_key"  # noqa: S105 - the name of a file, not a secret
-
-
-def generated_secret_key(data_dir: Path) -> str:
-    """Return the key that `make run` made and keeps in its data folder.
-
-    Raises:
-        ImproperlyConfigured: there is none, so the environment must name one.
-    """
-    try:
-        return (data_dir / SECRET_KEY_FILE).read_text().strip()
-    except OSError as error:
-        raise ImproperlyConfigured(
-            "SECRET_KEY is not set, and no key was made by `make run` in the data folder. Set SECRET_KEY to a long "
-            "random text that stays the same on every machine of this installation."
-        ) from error
 
 
 def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
@@ -52,7 +34,7 @@ def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
     }
     options.setdefault("connect_timeout", 5)
     if pool_size is not None:
-        # A request that finds no free connection within 2 s is answered 503 rather than kept waiting.
+        # A request that finds no free connection within 2 s fails rather than wait behind all the others.
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 2}
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -71,19 +53,18 @@ def redis_beside(url: str, offset: int) -> str:
     """Return the URL of another database of the same Redis.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: `redis://`, `rediss://` or `unix://`, with the database as redis-py reads it: `?db=`, else the path of a
+            network address, else 0.
         offset: how many numbers after the database that `url` names.
 
     Raises:
         ImproperlyConfigured: it is not such a URL, or its database is no number.
     """
-    parts = urlsplit(url)
-    number = _redis_database(url) + offset
+    parts, query, number = _read_redis(url)
     if parts.scheme == "unix":
-        query = {**{key: values[0] for key, values in parse_qs(parts.query).items()}, "db": str(number)}
-        # Not urlunsplit: it drops the empty host, and redis-py wants to see it.
-        return f"unix://{parts.path}?{urlencode(query)}"
-    return urlunsplit(parts._replace(path=f"/{number}"))
+        # Not urlunsplit: it drops an empty host, and redis-py wants to see it.
+        return f"unix://{parts.netloc}{parts.path}?{urlencode({**query, 'db': number + offset})}"
+    return urlunsplit(parts._replace(path=f"/{number + offset}", query=urlencode(query)))
 
 
 def celery_broker(url: str) -> str:
@@ -92,17 +73,20 @@ def celery_broker(url: str) -> str:
     Args:
         url: as for `redis_beside`.
     """
-    parts = urlsplit(url)
+    parts, query, number = _read_redis(url)
     if parts.scheme != "unix":
-        return url
-    return f"redis+socket://{quote(unquote(parts.path))}?virtual_host={_redis_database(url)}"
+        return redis_beside(url, 0)
+    return f"redis+socket://{parts.netloc}{parts.path}?{urlencode({**query, 'virtual_host': number})}"
 
 
-def _redis_database(url: str) -> int:
+def _read_redis(url: str) -> tuple[SplitResult, dict[str, str], int]:
+    """Return a URL's parts, its query without the database, and the database."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ImproperlyConfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")
-    text = parse_qs(parts.query).get("db", ["0"])[0] if parts.scheme == "unix" else parts.path.strip("/") or "0"
-    if not text.isdigit():
-        raise ImproperlyConfigured(f"REDIS_URL names the database {text!r}; it must be a number.")
-    return int(text)
+    query = dict(parse_qsl(parts.query))
+    in_path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    database = query.pop("db", "") or in_path or "0"
+    if not database.isdigit():
+        raise ImproperlyConfigured(f"REDIS_URL names the database {database!r}; it must be a number.")
+    return parts, query, int(database)

@@ -5,11 +5,12 @@ Nonsense is refused here, at the start, with the name of the variable and the re
 
 from __future__ import annotations
 
+import os
 import re
 import zoneinfo
 from pathlib import Path
 
-import environ
+import dotenv
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -18,12 +19,14 @@ from cinebook import service_urls
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+# Variables of the environment win over those of the file .env, which `make run` reads in the same way.
+_in_file = dotenv.dotenv_values(BASE_DIR / ".env", interpolate=False)
 
-DATA_DIR = (BASE_DIR / env.str("CINEBOOK_DATA_DIR", "var")).resolve()
-# `make run` leaves the addresses of its engines here, so that `manage.py` in another terminal finds them.
-env.read_env(DATA_DIR / "run.env")
+
+def text(name: str, default: str = "") -> str:
+    """Return a setting; one that is empty or blank counts as not set."""
+    given = (os.environ.get(name, ""), _in_file.get(name) or "")
+    return next((value for value in given if value.strip()), default)
 
 
 def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int:
@@ -32,10 +35,10 @@ def whole_number(name: str, default: int, *, at_least: int, at_most: int) -> int
     Raises:
         ImproperlyConfigured: it is something else.
     """
-    text = env.str(name, str(default)).strip()
-    if not (text.isascii() and text.isdigit() and at_least <= int(text) <= at_most):
-        raise ImproperlyConfigured(f"{name} must be a whole number from {at_least} to {at_most}, not {text!r}.")
-    return int(text)
+    given = text(name, str(default)).strip()
+    if not (given.isascii() and given.isdigit() and at_least <= int(given) <= at_most):
+        raise ImproperlyConfigured(f"{name} must be a whole number from {at_least} to {at_most}, not {given!r}.")
+    return int(given)
 
 
 def switch(name: str, *, default: bool) -> bool:
@@ -44,26 +47,46 @@ def switch(name: str, *, default: bool) -> bool:
     Raises:
         ImproperlyConfigured: it is something else.
     """
-    text = env.str(name, "on" if default else "off").strip().lower()
-    if text not in {"on", "off", "true", "false", "1", "0", "yes", "no"}:
-        raise ImproperlyConfigured(f"{name} must be on or off, not {text!r}.")
-    return text in {"on", "true", "1", "yes"}
+    given = text(name, "on" if default else "off").strip().lower()
+    if given not in {"on", "off", "true", "false", "1", "0", "yes", "no"}:
+        raise ImproperlyConfigured(f"{name} must be on or off, not {given!r}.")
+    return given in {"on", "true", "1", "yes"}
 
 
 def words(name: str, default: str = "") -> list[str]:
     """Return a setting that is a list, separated by commas."""
-    return [word.strip() for word in env.str(name, default).split(",") if word.strip()]
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def made_secret_key() -> str:
+    """Return the key that `make run` made for its own engines and keeps in the data folder.
+
+    Raises:
+        ImproperlyConfigured: there is none, or the database is another, so the environment must name one.
+    """
+    key = DATA_DIR / "secret_key"
+    if text("DATABASE_URL") or not key.exists():
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Set it to a long random text that stays the same on every machine of this "
+            "installation. (Only `make run` with engines of its own makes one by itself.)"
+        )
+    return key.read_text().strip()
+
+
+DATA_DIR = (BASE_DIR / text("CINEBOOK_DATA_DIR", "var")).resolve()
+# `make run` leaves the addresses of its engines here, so that `manage.py` in another terminal finds them.
+_running = dotenv.dotenv_values(DATA_DIR / "run.env", interpolate=False)
 
 
 # --- The house -------------------------------------------------------------------------------------------------------
 
-CINEMA_NAME = env.str("CINEMA_NAME", "CineBook")
-CURRENCY = env.str("CURRENCY", "EUR").upper()
+CINEMA_NAME = text("CINEMA_NAME", "CineBook")
+CURRENCY = text("CURRENCY", "EUR").upper()
 if not re.fullmatch("[A-Z]{3}", CURRENCY):
     raise ImproperlyConfigured(f"CURRENCY must be an ISO 4217 code such as EUR, not {CURRENCY!r}.")
 
 # The cinema's own clock: the one that its pages show.
-TIME_ZONE = env.str("TIME_ZONE", "Europe/Berlin")
+TIME_ZONE = text("TIME_ZONE", "Europe/Berlin")
 if TIME_ZONE not in zoneinfo.available_timezones():
     raise ImproperlyConfigured(f"TIME_ZONE must be a name such as Europe/Berlin, not {TIME_ZONE!r}.")
 
@@ -84,10 +107,10 @@ DEMO_USERS = switch("DEMO_USERS", default=False)
 # --- Secrets and who may ask -----------------------------------------------------------------------------------------
 
 DEBUG = switch("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", "") or service_urls.generated_secret_key(DATA_DIR)
-JWT_SECRET = env.str("JWT_SECRET", "") or SECRET_KEY
+SECRET_KEY = text("SECRET_KEY") or made_secret_key()
+JWT_SECRET = text("JWT_SECRET", SECRET_KEY)
 # The machine may always ask itself (health checks do), and at the address that the server listens on.
-ALLOWED_HOSTS = [*words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", env.str("HOST", "127.0.0.1")]
+ALLOWED_HOSTS = [*words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", text("HOST", "127.0.0.1")]
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 CORS_ORIGINS = words("CORS_ORIGINS")
 for _name, _origins in {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "CORS_ORIGINS": CORS_ORIGINS}.items():
@@ -100,9 +123,6 @@ HTTPS = switch("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SAMESITE = "Lax"
-X_FRAME_OPTIONS = "DENY"
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -121,16 +141,16 @@ CONTENT_SECURITY_POLICY = {
 
 # --- PostgreSQL and Redis --------------------------------------------------------------------------------------------
 
-DATABASE_URL = env.str("DATABASE_URL", "postgresql://cinebook@localhost/cinebook")
-REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")
+DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql://cinebook@localhost/cinebook")
+REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
 # a connection of the process's pool.
 WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
-# Only the web pools its connections (asgi.py says so): Celery closes them after each task, and behind PgBouncer a
-# second pool would only add waiting.
-DATABASE_POOL = switch("DATABASE_POOL", default=False)
+# Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
+# a second pool would only add waiting.
+DATABASE_POOL = os.environ.get("CINEBOOK_PROCESS") == "web" and switch("DATABASE_POOL", default=True)
 
 DATABASES = {
     "default": service_urls.database(DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS if DATABASE_POOL else None)
@@ -139,9 +159,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Seat locks live in the database that REDIS_URL names. What can be flushed, and what Celery and the sockets send each
 # other, is kept apart from them; each may also have a server of its own.
-CACHE_REDIS_URL = env.str("CACHE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 1))
-LIVE_REDIS_URL = env.str("LIVE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 2))
-BROKER_REDIS_URL = env.str("BROKER_REDIS_URL", service_urls.redis_beside(REDIS_URL, 3))
+CACHE_REDIS_URL = text("CACHE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 1))
+LIVE_REDIS_URL = text("LIVE_REDIS_URL", service_urls.redis_beside(REDIS_URL, 2))
+BROKER_REDIS_URL = text("BROKER_REDIS_URL", service_urls.redis_beside(REDIS_URL, 3))
 
 CACHES = {
     "default": {
@@ -261,14 +281,16 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "cinebook.core.staticfiles.HashedStaticFilesStorage"},
 }
-# Files carry their hash in their names, so a browser may keep them for ever.
+# Of files without a hash in their names, such as the icon, in seconds; the others are kept for ever.
 WHITENOISE_MAX_AGE = 3600
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {LOG_LEVEL!r}.")
 LOGGING_CONFIG = "cinebook.core.logs.configure"
 LOGGING = {"level": LOG_LEVEL, "json": not DEBUG}
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+# It would load session and user for every request, also for those that need neither.
+DJANGO_STRUCTLOG_USER_ID_FIELD = None

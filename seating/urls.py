@@ -10,5 +10,5 @@ urlpatterns: list[URLPattern] = [
     path("", views.home, name="home"),
     path("movies/<slug:slug>/", views.movie, name="movie"),
     path("showtimes/<int:showtime_id>/", views.showtime, name="showtime"),
-    path("layouts/<int:layout_id>-<slug:digest>.css", views.layout_stylesheet, name="layout_stylesheet"),
+    path("layouts/<int:layout_id>-<slug:digest>.css", views.stylesheet, name="layout_stylesheet"),
 ]

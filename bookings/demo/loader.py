@@ -76,8 +76,14 @@ def _make_auditoriums() -> int:
 
 
 def _make_movies() -> int:
-    there = set(Movie.objects.values_list("slug", flat=True))
-    missing = [Movie(**fields) for fields in programme.movies() if fields["slug"] not in there]
+    # As with rooms: under another slug or another title it is still that film.
+    slugs = set(Movie.objects.values_list("slug", flat=True))
+    titles = set(Movie.objects.values_list("title", flat=True))
+    missing = [
+        Movie(**fields)
+        for fields in programme.movies()
+        if fields["slug"] not in slugs and fields["title"] not in titles
+    ]
     return len(Movie.objects.bulk_create(missing))
 
 
@@ -100,7 +106,7 @@ def _top_up_showtimes(now: dt.datetime) -> int:
     made = 0
     starts = programme.starts(programme.slots(), first_day=now.astimezone(zone).date(), days=DAYS, zone=zone)
     for starts_at, slot in starts:
-        if slot.auditorium not in auditoriums:
+        if slot.auditorium not in auditoriums or slot.movie not in movies:
             continue
         auditorium, movie = auditoriums[slot.auditorium], movies[slot.movie]
         ends_at = starts_at + dt.timedelta(minutes=movie.runtime_minutes) + TURNAROUND

@@ -47,7 +47,8 @@ class Booking(models.Model):
         max_length=10, choices=BookingStatus, default=BookingStatus.PENDING, db_default=BookingStatus.PENDING
     )
     showtime = models.ForeignKey(Showtime, on_delete=models.PROTECT, related_name="bookings")
-    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="bookings")
+    # The database ties hold and showtime together: a migration adds the key of both columns.
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="bookings", db_constraint=False)
     holder = models.ForeignKey(
         Holder,
         on_delete=models.PROTECT,
@@ -72,14 +73,18 @@ class Booking(models.Model):
         constraints = [
             models.CheckConstraint(name="booking_status_is_known", condition=Q(status__in=BookingStatus.values)),
             models.UniqueConstraint(
-                # A declined booking is CANCELLED, and its hold may be paid again by another booking.
-                name="hold_is_bought_once",
+                # After a decline the hold may be paid again, by another booking (ADR 0005).
+                name="hold_has_one_live_booking",
                 fields=["hold"],
-                condition=~Q(status=BookingStatus.CANCELLED),
+                condition=Q(status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]),
             ),
             models.CheckConstraint(
                 name="booking_confirmed_has_a_time",
                 condition=~Q(status=BookingStatus.CONFIRMED) | Q(confirmed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="booking_pending_was_never_confirmed",
+                condition=~Q(status=BookingStatus.PENDING) | Q(confirmed_at__isnull=True),
             ),
             models.CheckConstraint(
                 name="booking_that_ended_has_a_time",

@@ -49,6 +49,13 @@ class Payment(models.Model):
                 condition=~Q(provider_reference=""),
             ),
             models.CheckConstraint(
+                name="payment_status_matches_its_amounts",
+                condition=Q(status__in=[PaymentStatus.PENDING, PaymentStatus.DECLINED, PaymentStatus.CANCELLED])
+                & Q(captured_amount=0)
+                | Q(status__in=[PaymentStatus.CAPTURED, PaymentStatus.REFUND_DUE], captured_amount=F("amount"))
+                | Q(status=PaymentStatus.REFUNDED, refunded_amount=F("captured_amount")),
+            ),
+            models.CheckConstraint(
                 name="payment_captures_at_most_its_amount", condition=Q(captured_amount__lte=F("amount"))
             ),
             models.CheckConstraint(

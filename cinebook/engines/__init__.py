@@ -1,6 +1,7 @@
 """The embedded PostgreSQL and Redis of `make run` and `make test`, and the small supervisor.
 
-Only the standard library is used here, and Django is never imported: these files run before it
-and outlive it. `python -m cinebook.engines run` is all of `make run`; `python -m cinebook.engines
-exec COMMAND` gives COMMAND a throwaway pair; tests take `throwaway.running_engines`.
+The standard library and python-dotenv are all that is used here, and Django is never imported:
+these files run before it and outlive it. `python -m cinebook.engines run` is all of `make run`;
+`python -m cinebook.engines exec COMMAND` gives COMMAND a throwaway pair; tests take
+`throwaway.running_engines`.
 """

@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cinebook.engines.console import complain
-from cinebook.engines.refusal import FAILED, MISUSED, Refusal
+from cinebook.engines.console import FAILED, MISUSED, Refusal, complain
 
 
 def main(arguments: list[str]) -> int:

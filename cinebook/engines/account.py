@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from cinebook.engines.refusal import Refusal
+from cinebook.engines.console import Refusal
 
 NAME = "nobody"
 

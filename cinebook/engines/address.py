@@ -7,7 +7,7 @@ import http.client
 import socket
 from dataclasses import dataclass
 
-from cinebook.engines.refusal import FAILED, MISUSED, Refusal
+from cinebook.engines.console import FAILED, MISUSED, Refusal
 
 HEALTH = "/api/v1/health"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is what the person asked for.

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from cinebook.engines.account import Account
 from cinebook.engines.binaries import PostgresPrograms
-from cinebook.engines.console import say
+from cinebook.engines.console import Refusal, say
 from cinebook.engines.private_files import remove_tree
-from cinebook.engines.refusal import Refusal
 
 PLACES = (Path("/var/lib/cinebook"), Path(tempfile.gettempdir(), "cinebook-annex"), Path("/tmp/cinebook-annex"))  # noqa: S108 - each is checked to be root's.
 """Tried in this order. The later ones do not outlive a restart of the machine everywhere."""

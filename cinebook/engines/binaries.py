@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinebook.engines.account import Account
-from cinebook.engines.refusal import Refusal
+from cinebook.engines.console import Refusal
 
 OLDEST_REDIS = (6, 2)
 """What the wheel brings. A system's Redis that is older is left alone."""

@@ -1,7 +1,7 @@
 """The data folder: one supervisor at a time, and what it keeps there.
 
 - `lock`: held while the supervisor lives, with its pid
-- `children`: the pids that it started (ledger.py)
+- `children`: the pids that it started (children.py)
 - `secret_key`: made at the first start, unless SECRET_KEY is set
 - `run.env`: both URLs, while the engines run
 - `log/`: the output of every child; `<name>.log.1` is of the start before
@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cinebook.engines.account import Account
-from cinebook.engines.ledger import Ledger
+from cinebook.engines.children import ChildrenFile
+from cinebook.engines.console import FAILED, MISUSED, Refusal
 from cinebook.engines.private_files import passage, private_folder, remove_tree, write_private
-from cinebook.engines.refusal import FAILED, MISUSED, Refusal
-from cinebook.engines.waiting import Pause
+from cinebook.engines.signals import Pause
 
 LONGEST_SOCKET_PATH = 103
 """Bytes. Linux has room for 107, macOS for 103."""
@@ -38,7 +38,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         """Know the folder at `path`, which exists."""
         self.path = path
-        self.ledger = Ledger(path / "children")
+        self.children_file = ChildrenFile(path / "children")
         self._logs: dict[str, Path] = {}
 
     @property
@@ -143,7 +143,7 @@ def claimed(path: Path, pause: Pause) -> Iterator[DataFolder]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         folder = DataFolder(path.resolve())
-        folder.ledger.end_leftovers(pause)
+        folder.children_file.end_leftovers(pause)
         folder.remove_run_env()
         folder.remove_short_folder()
         try:

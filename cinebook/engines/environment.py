@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinebook.engines.address import Address
-from cinebook.engines.refusal import MISUSED, Refusal
+import dotenv
 
-LINE = re.compile(
-    r"""(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*
-        (?:(?:'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|(?P<bare>[^'"\#].*?))(?:\s+\#.*)?|\#.*|)\s*""",
-    re.VERBOSE | re.ASCII,
-)
-ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+from cinebook.engines.address import Address
+from cinebook.engines.console import MISUSED, Refusal
 
 HIGHEST_PORT = 65535
-ON = frozenset({"1", "on", "true", "yes", "y", "t"})
+ON = frozenset({"on", "true", "1", "yes"})
+"""What the Django settings take for on."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the supervisor goes by. `variables` is the whole environment, the file .env included."""
+    """What the supervisor goes by. `variables` is the whole environment, the file .env included, the empty ones not."""
 
     root: Path
     variables: Mapping[str, str]
@@ -37,11 +33,12 @@ class Settings:
 
 def settings(root: Path, environment: Mapping[str, str]) -> Settings:
     """Return the settings for the project at `root`. Raises Refusal if they make no sense."""
-    variables = {**variables_of_file(root / ".env"), **environment}
+    given = [*_variables_of_file(root / ".env").items(), *environment.items()]
+    # An empty variable is what a compose file makes of one that is not set.
+    variables = {name: value for name, value in given if value is not None and value.strip()}
 
     def value(name: str, default: str = "") -> str:
-        # An empty variable is what a compose file makes of one that is not set.
-        return variables.get(name, "").strip() or default
+        return variables.get(name, default).strip()
 
     host = value("HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
     found = Settings(
@@ -69,32 +66,13 @@ def is_on(value: str) -> bool:
     return value.strip().lower() in ON
 
 
-def variables_of_file(path: Path) -> dict[str, str]:
-    """Return the variables of a .env file, none if there is no such file.
-
-    A line is NAME=value, with or without `export`; the value may be in single quotes (taken as it
-    is) or in double quotes (with backslashes). Raises Refusal for a line that is something else.
-    """
+def _variables_of_file(path: Path) -> dict[str, str | None]:
+    """Return the variables of a .env file, none if there is no such file. Raises Refusal if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
+        # The Django settings read it by the same call.
+        return dotenv.dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"{path} cannot be read: {error}.", status=MISUSED) from error
-    variables = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            match = LINE.fullmatch(line.strip())
-            if match is None:
-                raise Refusal(f"{path}, line {number}: this is not NAME=value.", status=MISUSED)
-            variables[match["name"]] = _value_of(match)
-    return variables
-
-
-def _value_of(match: re.Match[str]) -> str:
-    if match["double"] is not None:
-        return re.sub(r"\\(.)", lambda escaped: ESCAPES.get(escaped[1], escaped[1]), match["double"])
-    return match["single"] or match["bare"] or ""
 
 
 def _number(name: str, text: str, *, highest: int) -> int:

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from cinebook.engines.account import postgres_account
 from cinebook.engines.annex import PLACES, home_for_data, programs_for
 from cinebook.engines.binaries import postgres_programs
+from cinebook.engines.console import Refusal
 from cinebook.engines.data_folder import DataFolder
 from cinebook.engines.identity import servers_working_in, signal_exactly
 from cinebook.engines.private_files import private_folder, remove_tree
 from cinebook.engines.process import Child, Command, Engine
-from cinebook.engines.refusal import Refusal
-from cinebook.engines.waiting import Pause, wait_until
+from cinebook.engines.signals import Pause, wait_until
 
 SOCKET = ".s.PGSQL.5432"
 USER = DATABASE = "cinebook"
@@ -86,7 +86,7 @@ class Postgres(Engine):
             "PostgreSQL",
             self._command([str(self._programs.postgres), "-D", str(self.data), *_options(settings)], signal.SIGINT),
             log=folder.log("postgres"),
-            ledger=folder.ledger,
+            children_file=folder.children_file,
             grace=30.0,
         )
 
@@ -159,7 +159,7 @@ class Postgres(Engine):
 
     def _run(self, name: str, argv: list[str], pause: Pause, stdin: bytes = b"") -> None:
         command = self._command(argv, signal.SIGTERM, stdin)
-        child = Child(name, command, log=self._folder.log(name), ledger=self._folder.ledger)
+        child = Child(name, command, log=self._folder.log(name), children_file=self._folder.children_file)
         if child.run_to_its_end(pause) != 0:
             raise Refusal(f"The database could not be made.\n{child.log_tail()}")
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cinebook.engines.account import Account
+from cinebook.engines.children import ChildrenFile
+from cinebook.engines.console import Refusal
 from cinebook.engines.identity import group_is_alive, kill_group
-from cinebook.engines.ledger import Ledger
-from cinebook.engines.refusal import Refusal
-from cinebook.engines.waiting import LOOK_SECONDS, Pause, wait_until
+from cinebook.engines.signals import LOOK_SECONDS, Pause, wait_until
 
 PR_SET_PDEATHSIG = 1
 # Loaded here, since between fork and exec nothing may be loaded any more.
@@ -48,21 +48,23 @@ class Command:
 class Child:
     """A program that can be started, looked at and ended, again and again. Not for several threads at once."""
 
-    def __init__(self, name: str, command: Command, *, log: Path, ledger: Ledger, grace: float = 10.0) -> None:
+    def __init__(
+        self, name: str, command: Command, *, log: Path, children_file: ChildrenFile, grace: float = 10.0
+    ) -> None:
         """Keep what is needed to start it.
 
         Args:
             name: what the console calls it.
             command: what it executes.
             log: the file that its output is appended to. (A pipe would fill up when nobody reads.)
-            ledger: where its pid is noted while it lives.
+            children_file: where its pid is noted while it lives.
             grace: seconds that it gets to end calmly.
         """
         self.name = name
         self.command = command
         self.log = log
         self.grace = grace
-        self._ledger = ledger
+        self._children_file = children_file
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,7 +77,7 @@ class Child:
         if self.pid is not None:
             return
         command = self.command
-        environment = {**command.environment, **self._ledger.mark}
+        environment = {**command.environment, **self._children_file.mark}
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             with tempfile.TemporaryFile() as stdin, warnings.catch_warnings():
@@ -99,7 +101,7 @@ class Child:
             raise Refusal(f"{self.name} cannot be started: {command.argv[0]}: {error.strerror}.") from error
         finally:
             os.close(log)
-        self._ledger.add(self.name, self._process.pid, command.stop_signal)
+        self._children_file.add(self.name, self._process.pid, command.stop_signal)
 
     def poll(self) -> int | None:
         """Return its exit status (negative: the signal that killed it), or None while it runs.
@@ -115,7 +117,7 @@ class Child:
             self._process.wait()
             group = self._process.pid
             wait_until(lambda: not group_is_alive(group), within=1.0)
-            self._ledger.remove(group)
+            self._children_file.remove(group)
         return self._process.returncode
 
     def ask_to_stop(self) -> None:

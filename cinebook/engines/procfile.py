@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from cinebook.engines.refusal import MISUSED, Refusal
+from cinebook.engines.console import MISUSED, Refusal
 
 LINE = re.compile(r"(?P<name>[A-Za-z0-9_-]+):\s*(?P<command>\S.*)")
 VARIABLE = re.compile(r"\$\{(\w+)\}")

@@ -37,7 +37,7 @@ class Redis(Engine):
         }
         argv = [str(server), *(part for name, value in options.items() for part in (f"--{name}", value))]
         command = Command(argv, {"LC_ALL": "C"}, home)
-        super().__init__("Redis", command, log=folder.log("redis"), ledger=folder.ledger, grace=5.0)
+        super().__init__("Redis", command, log=folder.log("redis"), children_file=folder.children_file, grace=5.0)
 
     def is_ready(self) -> bool:
         """Return whether it answers a PING."""

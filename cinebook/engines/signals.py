@@ -1,7 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP as a wish that is looked at, never as an exception out of nowhere.
 
 Python's own way, a KeyboardInterrupt between any two steps, could come between a child's birth and
-the note of its pid. Here a signal is only noted; whoever waits is woken and asks.
+the note of its pid. Here a signal is only noted; whoever waits is woken and asks. `Pause` is that
+waiting as a function, and `wait_until` waits by it for something to become true.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -18,6 +20,12 @@ STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ECHO_SECONDS = 0.3
 """A second SIGINT within this time is the same Ctrl-C: `timeout` and make pass on what we had already."""
+
+Pause = Callable[[float], None]
+"""Sleeps for some seconds; raises StopRequested when a signal says that nobody waits any more."""
+
+LOOK_SECONDS = 0.02
+"""How often a condition is looked at."""
 
 
 class StopRequested(Exception):  # noqa: N818 - it is a wish and not an error.
@@ -98,3 +106,16 @@ class StopSignals:
             self._first_at = now
         elif number == signal.SIGINT and now - self._first_at > ECHO_SECONDS:
             self._hurried = True
+
+
+def wait_until(condition: Callable[[], bool], *, within: float, pause: Pause = time.sleep) -> bool:
+    """Return True as soon as `condition` holds, or False when it does not `within` that many seconds.
+
+    Raises whatever `pause` raises.
+    """
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        pause(LOOK_SECONDS)
+    return True

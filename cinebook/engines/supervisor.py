@@ -10,13 +10,12 @@ from pathlib import Path
 
 from cinebook.engines import procfile
 from cinebook.engines.annex import PLACES
-from cinebook.engines.console import complain, say
+from cinebook.engines.console import Refusal, complain, say
 from cinebook.engines.data_folder import DataFolder, claimed
 from cinebook.engines.environment import Settings, is_on, settings
 from cinebook.engines.postgres import Postgres
 from cinebook.engines.process import CLEAN_STATUSES, Child, Command, Engine, in_words, stop_together
 from cinebook.engines.redis import Redis
-from cinebook.engines.refusal import Refusal
 from cinebook.engines.signals import StopRequested, StopSignals
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -179,8 +178,8 @@ class Supervisor:
 
     def _process(self, name: str, argv: list[str]) -> Child:
         command = Command(argv, self._variables, self._settings.root)
-        log, ledger = self._folder.log(name), self._folder.ledger
-        child = Child(name, command, log=log, ledger=ledger, grace=GRACE.get(name, 10.0))
+        log, children_file = self._folder.log(name), self._folder.children_file
+        child = Child(name, command, log=log, children_file=children_file, grace=GRACE.get(name, 10.0))
         self._processes.append(child)
         return child
 

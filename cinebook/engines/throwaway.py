@@ -17,21 +17,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cinebook.engines.annex import PLACES, leave_annex
+from cinebook.engines.console import MISUSED, Refusal
 from cinebook.engines.data_folder import DataFolder, claimed, is_claimed
 from cinebook.engines.identity import kill_group
 from cinebook.engines.postgres import Postgres, Survives
 from cinebook.engines.process import Engine, dies_with_us, has_ended, stop_together
 from cinebook.engines.redis import Redis
-from cinebook.engines.refusal import MISUSED, Refusal
-from cinebook.engines.signals import StopRequested, StopSignals
-from cinebook.engines.terminal import lent_terminal
-from cinebook.engines.waiting import Pause
+from cinebook.engines.signals import Pause, StopRequested, StopSignals
 
 PREFIX = "cinebook-test-"
 DATABASES = 64
@@ -119,7 +117,7 @@ def _start(engine: Engine, stack: ExitStack, pause: Pause) -> None:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str], signals: StopSignals) -> int:
-    with lent_terminal() as take_terminal:
+    with _lent_terminal() as take_terminal:
         dies = dies_with_us(signal.SIGTERM)
         try:
             process = subprocess.Popen(
@@ -138,6 +136,52 @@ def _run(command: Sequence[str], environment: Mapping[str, str], signals: StopSi
         kill_group(process.pid)
         status = process.wait()
     return status if status >= 0 else 128 - status
+
+
+@contextmanager
+def _lent_terminal() -> Iterator[Callable[[], None]]:
+    """Yield what a child calls before exec to take the terminal; at the end it is ours again.
+
+    So Ctrl-C and the keyboard are its own, as a shell does it. Without a terminal, or in the
+    background, the call does nothing.
+    """
+    terminal = _open_terminal()
+    try:
+        yield lambda: _take_terminal(terminal)
+    finally:
+        if terminal is not None:
+            _give_terminal_to(terminal, os.getpgrp())
+            os.close(terminal)
+
+
+def _open_terminal() -> int | None:
+    """Return a descriptor of the terminal that we are in the foreground of, or None."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return None
+    if os.tcgetpgrp(terminal) == os.getpgrp():
+        return terminal
+    os.close(terminal)
+    return None
+
+
+def _take_terminal(terminal: int | None) -> None:
+    if terminal is not None:
+        _give_terminal_to(terminal, os.getpgrp())
+        # Ctrl-Z would stop the command behind our back, and the terminal would be stuck.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+
+
+def _give_terminal_to(terminal: int, group: int) -> None:
+    # Whoever is not in the foreground is stopped by SIGTTOU for trying this.
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        os.tcsetpgrp(terminal, group)
+    except OSError:
+        pass  # The terminal is gone.
+    finally:
+        signal.signal(signal.SIGTTOU, before)
 
 
 @contextmanager

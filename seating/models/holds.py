@@ -43,6 +43,7 @@ class HoldEnd(models.TextChoices):
 
     RELEASED = "released", _("released")
     EXPIRED = "expired", _("expired")
+    WITHDRAWN = "withdrawn", _("taken back by the house")
     SOLD = "sold", _("sold")
 
 
@@ -89,6 +90,7 @@ class SeatHoldEnd(models.TextChoices):
 
     RELEASED = "released", _("released")
     EXPIRED = "expired", _("expired")
+    WITHDRAWN = "withdrawn", _("taken back by the house")
     SOLD = "sold", _("sold")
     OVERTAKEN = "overtaken", _("taken over after it had run out")
 

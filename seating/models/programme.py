@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
 from django.core.exceptions import ValidationError
@@ -124,7 +123,7 @@ class Layout(models.Model):
         if not self._state.adding:
             raise ValidationError(_("A layout never changes: give the auditorium a new one."))
         self.clean()
-        super().save(*args, **kwargs)
+        super().save(*args, **{**kwargs, "force_insert": True})
 
     def clean(self) -> None:
         """Refuse a geometry that is not a layout.
@@ -143,7 +142,10 @@ class Showtime(models.Model):
 
     movie = models.ForeignKey(Movie, on_delete=models.PROTECT, related_name="showtimes")
     auditorium = models.ForeignKey(Auditorium, on_delete=models.PROTECT, related_name="showtimes")
-    layout = models.ForeignKey(Layout, on_delete=models.PROTECT, related_name="showtimes", editable=False)
+    # The database ties layout and auditorium together: a migration adds the key of both columns.
+    layout = models.ForeignKey(
+        Layout, on_delete=models.PROTECT, related_name="showtimes", editable=False, db_constraint=False
+    )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(help_text=_("When the room is free again: film, trailers and cleaning."))
     sales_open_at = models.DateTimeField()
@@ -151,8 +153,10 @@ class Showtime(models.Model):
     hold_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text=_("How long seats are held here, in seconds; empty for the house's default.")
     )
-    currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}$")])
-    cancelled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    currency = models.CharField(max_length=3, validators=[RegexValidator(r"^[A-Z]{3}$")])
+    cancelled_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("Once set it stays: the database refuses to take it back.")
+    )
 
     class Meta:
         ordering = ("starts_at", "id")
@@ -166,6 +170,7 @@ class Showtime(models.Model):
             models.CheckConstraint(
                 name="showtime_sales_close_after_they_open", condition=Q(sales_close_at__gt=F("sales_open_at"))
             ),
+            models.CheckConstraint(name="showtime_currency_is_a_code", condition=Q(currency__regex=r"^[A-Z]{3}$")),
             models.CheckConstraint(
                 name="showtime_hold_lasts_at_least_2_seconds",
                 condition=Q(hold_seconds__isnull=True) | Q(hold_seconds__gte=2),
@@ -192,11 +197,6 @@ class Showtime(models.Model):
     def get_absolute_url(self) -> str:
         """Return the address of its seat map."""
         return reverse("showtime", args=[self.pk])
-
-    @property
-    def hold_length(self) -> int:
-        """How long a hold lives here without activity, in seconds."""
-        return self.hold_seconds or settings.SEAT_HOLD_SECONDS
 
 
 class ShowtimeSales(models.Model):

@@ -34,6 +34,7 @@ class SeatChange(models.TextChoices):
     HELD = "held", _("held")
     RELEASED = "released", _("released")
     EXPIRED = "expired", _("expired")
+    WITHDRAWN = "withdrawn", _("taken back by the house")
     OVERTAKEN = "overtaken", _("taken over from a hold that had run out")
     SOLD = "sold", _("sold")
     CANCELLED = "cancelled", _("booking cancelled")
@@ -75,6 +76,8 @@ class Seat(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="seats",
+        # The database ties hold and showtime together: a migration adds the key of both columns.
+        db_constraint=False,
         help_text=_("The hold that reserved or bought it."),
     )
     reserved_at = models.DateTimeField(null=True, blank=True)
@@ -141,6 +144,12 @@ class SeatEvent(models.Model):
         constraints = [
             models.UniqueConstraint(name="seat_changes_once_per_version", fields=["showtime", "seq", "seat"]),
             models.CheckConstraint(name="seat_event_has_a_version", condition=Q(seq__gte=1)),
+            models.CheckConstraint(
+                name="seat_event_is_in_known_words",
+                condition=Q(
+                    from_status__in=SeatStatus.values, to_status__in=SeatStatus.values, cause__in=SeatChange.values
+                ),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.db import models
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from seating.layout import PlacedSeat, SeatingLayout
-from seating.models import Layout, Movie, Price, Seat, SeatCategory, SeatStatus, Showtime
+from seating.layout import PlacedSeat
+from seating.models import Movie, Price, Seat, SeatStatus, Showtime
+from seating.selectors.layouts import parsed_layout
 
 # From these shares of free seats on we say so; in between a house is merely filling up.
 PLENTY = 0.5
@@ -78,11 +78,11 @@ class DayListings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MappedSeat:
-    """A place of the layout, what it costs at this showtime and how it stands."""
+    """A place of the layout, its category's name, what it costs at this showtime, and how it stands."""
 
     place: PlacedSeat
-    category: SeatCategory
-    amount: int
+    category: str
+    amount: int | None
     status: ViewedStatus
 
 
@@ -156,44 +156,40 @@ def seat_map(*, showtime: Showtime, prices: Iterable[Price]) -> SeatMap:
 
     Args:
         showtime: whose seats.
-        prices: its prices with their categories, as `price_list` returns them.
+        prices: its prices with their categories, as `price_list` returns them. A seat without a price is not sold.
     """
     # Statuses and version in one statement, so that the map is the state at that version.
-    rows = Seat.objects.filter(showtime=showtime).values_list("code", "status", "showtime__sales__seq")
-    statuses: dict[str, ViewedStatus] = {}
-    version = 0
-    for code, status, version in rows.order_by("position"):  # noqa: B007 - the same in every row, used after the loop
-        statuses[code] = SEEN_BY_OTHERS[SeatStatus(status)]
+    rows = list(Seat.objects.filter(showtime=showtime).order_by().values_list("code", "status", "showtime__sales__seq"))
+    statuses = {code: SEEN_BY_OTHERS[SeatStatus(status)] for code, status, _version in rows}
     priced = {price.category_id: price for price in prices}
     return SeatMap(
-        version=version or 0,
+        version=(rows[0][2] or 0) if rows else 0,
         rows=[
-            (
-                row.label,
-                [
-                    MappedSeat(
-                        place=place,
-                        category=priced[place.category].category,
-                        amount=priced[place.category].amount,
-                        status=statuses[place.code],
-                    )
-                    for place in row.seats
-                    if place.code in statuses
-                ],
-            )
+            (row.label, [_mapped(place, priced, statuses) for place in row.seats if place.code in statuses])
             for row in parsed_layout(showtime.layout_id).rows
         ],
     )
 
 
-@functools.lru_cache(maxsize=128)
-def parsed_layout(layout_id: int) -> SeatingLayout:
-    """Return the geometry of a layout; kept by each process, since layouts never change.
+def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[str, ViewedStatus]) -> MappedSeat:
+    price = prices.get(place.category)
+    if price is None:
+        return MappedSeat(place=place, category=place.category, amount=None, status=ViewedStatus.BLOCKED)
+    return MappedSeat(place=place, category=price.category.name, amount=price.amount, status=statuses[place.code])
 
-    Raises:
-        Layout.DoesNotExist: there is none with this id.
+
+def sales_state(showtime: Showtime, now: dt.datetime) -> Fullness | None:
+    """Return why a showtime sells nothing now, if the clock or the house says so; else None.
+
+    Args:
+        showtime: with its `sales`.
+        now: an aware time.
     """
-    return SeatingLayout.from_geometry(Layout.objects.get(pk=layout_id).geometry)
+    # A showtime that was made without seats has no sales row before its first use; nothing has stopped it.
+    stopped = hasattr(showtime, "sales") and not showtime.sales.sales_open
+    if showtime.cancelled_at or stopped or showtime.sales_close_at <= now:
+        return Fullness.CLOSED
+    return Fullness.NOT_YET if showtime.sales_open_at > now else None
 
 
 def fullness(*, showtime: Showtime, seats: int, available: int, reserved: int, now: dt.datetime) -> Fullness:
@@ -206,21 +202,13 @@ def fullness(*, showtime: Showtime, seats: int, available: int, reserved: int, n
         reserved: how many are held, and so may come back.
         now: an aware time.
     """
-    if showtime.sales_open_at > now:
-        return Fullness.NOT_YET
-    if not _sells(showtime, now):
-        return Fullness.CLOSED
+    if state := sales_state(showtime, now):
+        return state
     if seats and not available:
         return Fullness.NONE_FREE if reserved else Fullness.SOLD_OUT
     if not seats or available >= seats * PLENTY:
         return Fullness.PLENTY
     return Fullness.FILLING if available > seats * FEW else Fullness.FEW
-
-
-def _sells(showtime: Showtime, now: dt.datetime) -> bool:
-    # A showtime that was made without seats has no sales row before its first use; nothing has stopped it.
-    stopped = hasattr(showtime, "sales") and not showtime.sales.sales_open
-    return showtime.cancelled_at is None and not stopped and showtime.sales_close_at > now
 
 
 def _upcoming(now: dt.datetime) -> QuerySet[Showtime]:

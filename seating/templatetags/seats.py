@@ -25,9 +25,16 @@ def seat_name(seat: MappedSeat, currency: str) -> str:
         seat: the seat as the viewer sees it.
         currency: the ISO 4217 code of its price.
     """
+    sort = KINDS.get(seat.place.kind, seat.category)
+    if seat.amount is None:
+        return gettext("Seat %(code)s, %(sort)s, %(status)s") % {
+            "code": seat.place.code,
+            "sort": sort,
+            "status": seat.status.label,
+        }
     return gettext("Seat %(code)s, %(sort)s, %(price)s, %(status)s") % {
         "code": seat.place.code,
-        "sort": KINDS.get(seat.place.kind, seat.category.name),
+        "sort": sort,
         "price": money(seat.amount, currency),
         "status": seat.status.label,
     }

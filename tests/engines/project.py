@@ -151,7 +151,7 @@ class Run:
         return self.wait_for(UP)
 
     def pid_of(self, name):
-        """Return the pid of the child called `name`, as the ledger has it, or None."""
+        """Return the pid of the child called `name`, as the file `children` has it, or None."""
         children = json.loads((self.project.data / "children").read_text())["children"]
         return next((child["pid"] for child in children if child["name"] == name), None)
 

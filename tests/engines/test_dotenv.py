@@ -1,37 +1,8 @@
-"""The file .env."""
+"""The file .env, beside the environment."""
 
 import pytest
 
-from cinebook.engines.environment import settings, variables_of_file
-from cinebook.engines.refusal import Refusal
-
-
-@pytest.mark.parametrize(
-    ("line", "value"),
-    [
-        ("NAME=value", "value"),
-        ("  export NAME = value  ", "value"),
-        ("NAME=", ""),
-        ("NAME=   # nothing", ""),
-        ("NAME=a#b # a comment", "a#b"),
-        ("NAME=two words", "two words"),
-        ("NAME=it's", "it's"),
-        ("NAME='a # b $HOME \\n'   # a comment", "a # b $HOME \\n"),
-        ('NAME="a # \\"b\\"\\n"', 'a # "b"\n'),
-        ("NAME=''", ""),
-        ("NAME=postgresql://u:p@h/d?a=b&c=d", "postgresql://u:p@h/d?a=b&c=d"),
-    ],
-)
-def test_a_line(tmp_path, line, value):
-    (tmp_path / ".env").write_text(f"# a comment\n\n{line}\n")
-    assert variables_of_file(tmp_path / ".env") == {"NAME": value}
-
-
-@pytest.mark.parametrize("line", ["NAME", "1NAME=value", "NAME='open", 'NAME="a" b', "=value"])
-def test_a_line_that_is_none(tmp_path, line):
-    (tmp_path / ".env").write_text(f"\n{line}\n")
-    with pytest.raises(Refusal, match="line 2: this is not NAME=value"):
-        variables_of_file(tmp_path / ".env")
+from cinebook.engines.environment import is_on, settings
 
 
 def test_the_environment_comes_first_and_no_file_is_fine(tmp_path):
@@ -41,3 +12,24 @@ def test_the_environment_comes_first_and_no_file_is_fine(tmp_path):
     found = settings(tmp_path, {"PORT": "8002"})
     assert (found.address.port, found.address.host, found.variables["DEMO"]) == (8002, "::1", "1")
     assert found.address.url == "http://[::1]:8002"
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path):
+    (tmp_path / ".env").write_text("PORT=8001\nHOST=\nWEB_WORKERS\nDATABASE_URL=''\nDEMO_CINEMA=\n")
+    found = settings(tmp_path, {"PORT": "", "CINEBOOK_DATA_DIR": " "})
+    assert (found.address.port, found.address.host, found.web_workers) == (8001, "127.0.0.1", 2)
+    assert found.data_folder == tmp_path / "var"
+    assert found.database_url is None
+    assert found.variables == {"PORT": "8001"}
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_quoted_value_is_taken_as_it_is(tmp_path, quote):
+    secret = "$HOME ${PORT} # no comment"
+    (tmp_path / ".env").write_text(f"PORT=8001\nSECRET_KEY={quote}{secret}{quote}  # a comment\n")
+    assert settings(tmp_path, {}).secret_key == secret
+
+
+def test_a_switch_is_on_by_the_words_of_the_settings():
+    assert all(map(is_on, ("on", "TRUE", "1", " Yes ")))
+    assert not any(map(is_on, ("off", "false", "0", "no", "", "y", "t", "enabled")))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from urllib.parse import quote
 
+import dotenv
 import psycopg
 import pytest
 import redis
@@ -80,6 +81,16 @@ def test_the_children_see_the_settings(project):
     assert seen["REDIS_URL"].startswith("unix:///")
     assert len(seen["SECRET_KEY"]) >= 50
     assert seen["PATH"].startswith(os.path.dirname(sys.executable))  # noqa: PTH120 - the venv's, not where it leads.
+    assert run.stop() == 0
+
+
+def test_a_project_may_do_without_the_demo_cinema(project):
+    (project.root / ".env").write_text("DEMO_CINEMA=off\nDEMO_USERS=off\n")
+    run = project.up(REDIS_URL=OUTSIDE["REDIS_URL"])
+
+    seen = json.loads((project.root / "release.json").read_text())
+    assert (seen["DEMO_CINEMA"], seen["DEMO_USERS"]) == ("off", "off")
+    assert "demo / demo" not in run.output
     assert run.stop() == 0
 
 
@@ -196,16 +207,10 @@ def test_a_second_ctrl_c_hurries(project):
 
 
 def test_run_env_suits_a_dotenv_reader(project):
-    environ = pytest.importorskip("environ")
     run = project.up()
-
-    class Read(environ.Env):
-        ENVIRON = {}
-
-    read = Read()
-    read.read_env(project.data / "run.env")
+    read = dotenv.dotenv_values(project.data / "run.env", interpolate=False)
     database_url, redis_url = project.read_run_env()
-    assert (read.str("DATABASE_URL"), read.str("REDIS_URL")) == (database_url, redis_url)
+    assert read == {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     assert quote(str(project.data), safe="") in database_url
     assert run.stop() == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from cinebook.engines import account, binaries
 from cinebook.engines.__main__ import main
-from cinebook.engines.refusal import Refusal
+from cinebook.engines.console import Refusal
 from tests.engines.project import OUTSIDE
 
 
@@ -86,9 +86,9 @@ def test_a_procfile_that_makes_no_sense(project, text, sentence):
     assert sentence in project.start(**OUTSIDE).wait_for(sentence).output
 
 
-def test_a_dotenv_that_makes_no_sense(project):
-    (project.root / ".env").write_text("PORT 8000\n")
-    assert ".env, line 1: this is not NAME=value" in refused(project.start(), 2)
+def test_a_dotenv_that_cannot_be_read(project):
+    (project.root / ".env").write_bytes(b"CINEMA_NAME=Caf\xe9\n")
+    assert ".env cannot be read: 'utf-8' codec" in refused(project.start(), 2)
 
 
 def test_wheels_that_are_not_installed(monkeypatch, tmp_path):

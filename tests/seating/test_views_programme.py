@@ -158,6 +158,13 @@ class TestShowtime:
         ):
             assert re.search(rf'id="seat-{code}" data-status="{status}".*?€12.00, {words}"', html)
 
+    def test_a_seat_without_a_price_is_not_sold(self, client: Client) -> None:
+        showtime = make_showtime()
+        showtime.prices.filter(category="premium").delete()
+        html = page(client, showtime.get_absolute_url())
+        assert 'id="seat-C1" data-status="blocked"' in html
+        assert "Seat C1, premium, not on sale" in html
+
     def test_carries_its_version(self, client: Client) -> None:
         showtime = make_showtime()
         ShowtimeSales.objects.filter(showtime=showtime).update(seq=7)

@@ -14,10 +14,10 @@ from cinebook import settings
 ROOT = Path(settings.__file__).parent.parent
 
 
-def start_with(**environment: str) -> subprocess.CompletedProcess[str]:
-    """Load the settings in a process of their own with nothing else in the environment."""
+def start_with(look: str = "print('started')", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Load the settings in a process of their own with nothing else in the environment, and look at them."""
     return subprocess.run(
-        [sys.executable, "-c", "import django; django.setup(); print('started')"],
+        [sys.executable, "-c", f"import django; django.setup(); {look}"],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
@@ -35,6 +35,33 @@ def start_with(**environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_defaults_start() -> None:
     assert start_with().stdout == "started\n"
+
+
+def test_a_secret_may_contain_anything() -> None:
+    look = "from django.conf import settings; print(settings.SECRET_KEY)"
+
+    assert start_with(look, SECRET_KEY="$tart #1 'now'").stdout == "$tart #1 'now'\n"
+
+
+def test_what_is_empty_counts_as_not_set() -> None:
+    assert start_with(SEAT_HOLD_SECONDS="", ALLOWED_HOSTS="", TIME_ZONE="").stdout == "started\n"
+
+
+def test_the_key_of_make_run_is_not_used_for_another_database(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("made-once\n")
+    data = {"SECRET_KEY": "", "CINEBOOK_DATA_DIR": str(tmp_path)}
+
+    assert start_with(**data).stdout == "started\n"
+    refusal = start_with(**data, DATABASE_URL="postgresql://db.example/house")
+    assert "SECRET_KEY is not set" in refusal.stderr
+
+
+@pytest.mark.parametrize(("process", "pooled"), [({"CINEBOOK_PROCESS": "web"}, "True"), ({}, "False")])
+def test_only_web_processes_pool_their_connections(process: dict[str, str], pooled: str) -> None:
+    look = "from django.conf import settings; print('pool' in settings.DATABASES['default']['OPTIONS'])"
+
+    assert start_with(look, **process).stdout == f"{pooled}\n"
+    assert start_with(look, DATABASE_POOL="off", **process).stdout == "False\n"
 
 
 def test_a_hold_may_be_as_short_as_two_seconds() -> None:

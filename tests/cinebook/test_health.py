@@ -7,6 +7,8 @@ from django.db import DatabaseError, connection
 from django.test import Client
 from pytest_django import Settings
 
+from tests.factories import UserFactory
+
 NOWHERE = "unix:///nonexistent/redis.sock?db=0"
 
 
@@ -45,6 +47,18 @@ def test_without_postgresql_nothing_can_be_sold(client: Client, monkeypatch: pyt
 def test_a_probe_by_address_is_answered_whatever_hosts_are_allowed(client: Client) -> None:
     assert client.get("/api/v1/health", headers={"host": "127.0.0.1:8000"}).status_code == 200
     assert client.get("/api/v1/health", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_is_signed_in_gets_the_same_answer(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.force_login(UserFactory())
+
+    def refuse() -> None:
+        raise DatabaseError("connection refused")
+
+    monkeypatch.setattr(connection, "cursor", refuse)
+
+    assert client.get("/api/v1/health").status_code == 503
 
 
 def test_health_cannot_be_posted_to(client: Client) -> None:

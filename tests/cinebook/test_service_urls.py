@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Connection
@@ -45,6 +43,10 @@ def test_another_database_is_refused_in_words(url: str) -> None:
         ("rediss://host/0?ssl_cert_reqs=none", "rediss://host/2?ssl_cert_reqs=none"),
         ("unix:///run/my%20redis.sock?db=1", "unix:///run/my%20redis.sock?db=3"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock?db=2"),
+        ("unix://me:secret@/run/redis.sock?db=1", "unix://me:secret@/run/redis.sock?db=3"),
+        # redis-py takes the database from the query where both name one.
+        ("redis://host?db=3", "redis://host/5"),
+        ("redis://host/1?db=3&protocol=3", "redis://host/5?protocol=3"),
     ],
 )
 def test_another_database_of_the_same_redis(url: str, beside: str) -> None:
@@ -67,11 +69,3 @@ def test_celery_finds_the_same_redis_database(settings: Settings) -> None:
 
         assert redis.llen("test-of-the-broker-url") == 1
         assert queue.get(timeout=5).payload == "a message"
-
-
-def test_the_secret_key_of_make_run_is_found_or_missed_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY is not set"):
-        service_urls.generated_secret_key(tmp_path)
-
-    (tmp_path / "secret_key").write_text("made-once\n")
-    assert service_urls.generated_secret_key(tmp_path) == "made-once"
