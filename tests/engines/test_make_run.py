@@ -171,7 +171,8 @@ def test_ctrl_c_at_a_terminal_stops_everything(project):
 
 def test_a_data_folder_that_is_deleted_meanwhile_does_not_keep_it_from_stopping(project):
     run = project.up()
-    shutil.rmtree(project.data)
+    # PostgreSQL lives in it and writes while we delete.
+    wait_for(lambda: shutil.rmtree(project.data, ignore_errors=True) or not project.data.exists(), "the folder to go")
     os.kill(next(pid for pid, line in project.processes().items() if "worker.py" in line), signal.SIGKILL)
     run.wait_for("worker was ended by SIGKILL")
     assert run.stop() == 0
