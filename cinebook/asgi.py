@@ -1,7 +1,7 @@
 """The one port.
 
-HTTP goes to Django's WSGI application in a pool of threads: Django's own ASGI handler costs a thread and several hops
-per request, and serves a fifth as many (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
+HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
 """
 
 from __future__ import annotations
