@@ -12,6 +12,8 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+LOCK_TIMEOUT_MS = 2000
+
 
 def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
     """Return Django's entry in DATABASES for a PostgreSQL URL, read as libpq itself reads it.
@@ -33,6 +35,8 @@ def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
         key: value for key, value in parameters.items() if key not in {"dbname", "user", "password", "host", "port"}
     }
     options.setdefault("connect_timeout", 5)
+    # Whoever waits longer than this for a row gives up and says so, rather than queue up behind a stuck neighbour.
+    options["options"] = f"-c lock_timeout={LOCK_TIMEOUT_MS} {options.get('options', '')}".strip()
     if pool_size is not None:
         # A request that finds no free connection within 2 s fails rather than wait behind all the others.
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 2}

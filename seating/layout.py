@@ -21,6 +21,7 @@ legend says what each letter is. Seats are numbered from the left, in each row f
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -108,10 +109,15 @@ class SeatingLayout:
                 if right.x <= left.x:
                     raise LayoutError(f"Row {row.label}: {right.code} is not to the right of {left.code}.")
 
-    @property
+    @functools.cached_property
     def seats(self) -> tuple[PlacedSeat, ...]:
         """Every seat, row by row from the screen, each row from the left."""
         return tuple(itertools.chain.from_iterable(row.seats for row in self.rows))
+
+    @functools.cached_property
+    def by_code(self) -> dict[str, PlacedSeat]:
+        """Every seat by its code, in the order of `seats`."""
+        return {seat.code: seat for seat in self.seats}
 
     @property
     def codes(self) -> list[str]:

@@ -7,12 +7,16 @@ import datetime as dt
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
+from seating.identity import welcome
 from seating.models import Layout, Movie, Showtime
 from seating.selectors import programme
 from seating.selectors.layout_stylesheets import layout_stylesheet
-from seating.services import make_seats
+from seating.selectors.seat_map import seat_map, seat_snapshot
+from seating.services import make_missing_seats
 
 # How many days the strip of the home page offers.
 DAYS = 7
@@ -57,18 +61,20 @@ def movie(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
+@ensure_csrf_cookie
+@never_cache
 def showtime(request: HttpRequest, showtime_id: int) -> HttpResponse:
-    """A showtime: prices, and the map of its seats as they stand."""
+    """A showtime: prices, and the map of its seats as they stand. Who opens it becomes a holder."""
     try:
         shown = programme.showtime_to_show(showtime_id)
     except Showtime.DoesNotExist as error:
         raise Http404 from error
     prices = programme.price_list(shown)
-    seat_map = programme.seat_map(showtime=shown, prices=prices)
-    # Made without seats, for instance by an import: they come into being on first use.
-    if not any(row for _label, row in seat_map.rows):
-        make_seats(showtime=shown)
-        seat_map = programme.seat_map(showtime=shown, prices=prices)
+    holder_id = welcome(request.session, request.user).holder_id
+    snapshot = seat_snapshot(showtime_id=shown.pk, holder_id=holder_id)
+    if not snapshot.seats:
+        make_missing_seats(showtime_id=shown.pk)
+        snapshot = seat_snapshot(showtime_id=shown.pk, holder_id=holder_id)
     now = timezone.now()
     return render(
         request,
@@ -77,7 +83,7 @@ def showtime(request: HttpRequest, showtime_id: int) -> HttpResponse:
             "showtime": shown,
             "movie": shown.movie,
             "prices": prices,
-            "seat_map": seat_map,
+            "seat_map": seat_map(showtime=shown, prices=prices, snapshot=snapshot),
             "layout_digest": layout_stylesheet(shown.layout_id).digest,
             "state": "cancelled" if shown.cancelled_at else programme.sales_state(shown, now) or "",
         },

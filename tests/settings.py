@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("SECRET_KEY", "the-tests-have-no-secrets")
+os.environ.setdefault("SECRET_KEY", "the-tests-have-no-secrets, but a key must be long")
 os.environ.setdefault("CINEBOOK_DATA_DIR", "/nonexistent")
 
 from cinebook import service_urls

@@ -1,18 +1,17 @@
-"""What is on, when, how full it is, and what every seat of a showtime looks like."""
+"""What is on, when, what it costs and how full it is."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Mapping
 
 from django.db import models
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from seating.layout import PlacedSeat
 from seating.models import Movie, Price, Seat, SeatStatus, Showtime
 from seating.selectors.layouts import parsed_layout
 
@@ -31,25 +30,6 @@ class Fullness(models.TextChoices):
     SOLD_OUT = "sold-out", _("Sold out")
     NOT_YET = "not-yet", _("Not on sale yet")
     CLOSED = "closed", _("Sales closed")
-
-
-class ViewedStatus(models.TextChoices):
-    """What one viewer sees of a seat, and the words for it."""
-
-    AVAILABLE = "available", _("available")
-    LOCKED = "locked", _("temporarily unavailable")
-    SELECTED = "selected", _("your choice")
-    OCCUPIED = "occupied", _("sold")
-    BLOCKED = "blocked", _("not on sale")
-
-
-# What somebody sees who holds nothing. A reservation that has run out is still one: its end is an event of its own.
-SEEN_BY_OTHERS = {
-    SeatStatus.AVAILABLE: ViewedStatus.AVAILABLE,
-    SeatStatus.RESERVED: ViewedStatus.LOCKED,
-    SeatStatus.SOLD: ViewedStatus.OCCUPIED,
-    SeatStatus.BLOCKED: ViewedStatus.BLOCKED,
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,34 +54,6 @@ class DayListings:
 
     day: dt.date
     listings: list[Listing]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MappedSeat:
-    """A place of the layout, its category's name, what it costs at this showtime, and how it stands."""
-
-    place: PlacedSeat
-    category: str
-    amount: int | None
-    status: ViewedStatus
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SeatMap:
-    """All seats of a showtime at one version, row by row from the screen."""
-
-    version: int
-    rows: list[tuple[str, list[MappedSeat]]]
-
-    @property
-    def kinds(self) -> set[str]:
-        """The kinds of places that occur, for the legend."""
-        return {seat.place.kind.value for _label, row in self.rows for seat in row}
-
-    @property
-    def available(self) -> int:
-        """How many seats are free."""
-        return sum(seat.status is ViewedStatus.AVAILABLE for _label, row in self.rows for seat in row)
 
 
 def day_programme(*, day: dt.date, now: dt.datetime) -> list[MovieListings]:
@@ -132,6 +84,48 @@ def movie_programme(*, movie: Movie, now: dt.datetime) -> list[DayListings]:
     return [DayListings(day, list(of_the_day)) for day, of_the_day in days]
 
 
+def movies() -> QuerySet[Movie]:
+    """Return all films, by title."""
+    return Movie.objects.order_by("title", "pk")
+
+
+def showtimes() -> QuerySet[Showtime]:
+    """Return all showtimes in order of time, each with the number of its seats that are made and that are free."""
+    seats = Seat.objects.filter(showtime=OuterRef("pk")).order_by().values("showtime")
+    return (
+        Showtime.objects.select_related("movie", "auditorium", "sales")
+        .annotate(
+            made_seats=Coalesce(Subquery(seats.annotate(n=Count("pk")).values("n")), 0),
+            available_seats=Coalesce(
+                Subquery(seats.filter(status=SeatStatus.AVAILABLE).annotate(n=Count("pk")).values("n")), 0
+            ),
+        )
+        .order_by("starts_at", "pk")
+    )
+
+
+def upcoming_showtimes(*, now: dt.datetime) -> QuerySet[Showtime]:
+    """Return those of `showtimes` that take place and still sell at an aware time."""
+    return showtimes().filter(cancelled_at__isnull=True, sales_close_at__gt=now)
+
+
+def showtimes_of_day(day: dt.date) -> QuerySet[Showtime]:
+    """Return those of `showtimes` that take place on a day, on the cinema's clock."""
+    zone = timezone.get_default_timezone()
+    return showtimes().filter(
+        cancelled_at__isnull=True, starts_at__gte=_midnight(day, zone), starts_at__lt=_midnight(day, zone, days=1)
+    )
+
+
+def on_sale(showtime: Showtime) -> bool:
+    """Return whether the seats of a showtime can be had now, by this machine's clock; a sale asks PostgreSQL's.
+
+    Args:
+        showtime: with its `sales`.
+    """
+    return sales_state(showtime, timezone.now()) is None
+
+
 def showtime_to_show(showtime_id: int) -> Showtime:
     """Return a showtime with all that its page says of it.
 
@@ -149,33 +143,6 @@ def price_list(showtime: Showtime) -> list[Price]:
         .select_related("category")
         .order_by("category__rank")
     )
-
-
-def seat_map(*, showtime: Showtime, prices: Iterable[Price]) -> SeatMap:
-    """Return every seat of a showtime as somebody sees it who holds none of them.
-
-    Args:
-        showtime: whose seats.
-        prices: its prices with their categories, as `price_list` returns them. A seat without a price is not sold.
-    """
-    # Statuses and version in one statement, so that the map is the state at that version.
-    rows = list(Seat.objects.filter(showtime=showtime).order_by().values_list("code", "status", "showtime__sales__seq"))
-    statuses = {code: SEEN_BY_OTHERS[SeatStatus(status)] for code, status, _version in rows}
-    priced = {price.category_id: price for price in prices}
-    return SeatMap(
-        version=(rows[0][2] or 0) if rows else 0,
-        rows=[
-            (row.label, [_mapped(place, priced, statuses) for place in row.seats if place.code in statuses])
-            for row in parsed_layout(showtime.layout_id).rows
-        ],
-    )
-
-
-def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[str, ViewedStatus]) -> MappedSeat:
-    price = prices.get(place.category)
-    if price is None:
-        return MappedSeat(place=place, category=place.category, amount=None, status=ViewedStatus.BLOCKED)
-    return MappedSeat(place=place, category=price.category.name, amount=price.amount, status=statuses[place.code])
 
 
 def sales_state(showtime: Showtime, now: dt.datetime) -> Fullness | None:

@@ -111,3 +111,12 @@ def make_seats(*, showtime: Showtime) -> int:
         )
         made: int = cursor.rowcount
     return made
+
+
+def make_missing_seats(*, showtime_id: int) -> int:
+    """Make the seats of a showtime that was made without them, for instance by an import: this is their first use.
+
+    Raises:
+        Showtime.DoesNotExist: there is none with this id.
+    """
+    return make_seats(showtime=Showtime.objects.select_related("layout").get(pk=showtime_id))

@@ -6,7 +6,7 @@ from django import template
 from django.utils.translation import gettext, gettext_lazy
 
 from seating.layout import SeatKind
-from seating.selectors.programme import MappedSeat
+from seating.selectors.seat_map import MappedSeat
 from seating.templatetags.money import money
 
 register = template.Library()

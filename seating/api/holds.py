@@ -1,0 +1,79 @@
+"""Holds, wherever their showtime is."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cinebook.core.api_views import ApiView
+from cinebook.core.errors import ErrorCode, Refusal
+from cinebook.core.rest import Pages
+from seating.api.authentication import act_on_seats, see_holds
+from seating.api.seats import let_go, take
+from seating.selectors.holds import HeldSeats, live_holds, own_hold
+from seating.serializers import HoldRequest, HoldSerializer, ReleaseSerializer
+from seating.services import hold_best_seats
+
+
+class Holds(ApiView):
+    """The caller's holds."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(responses=HoldSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Return the live holds of the caller, oldest first."""
+        claimant, bearer = see_holds(request)
+        holds = live_holds(holder_id=claimant.holder_id)
+        if bearer:
+            holds = [hold for hold in holds if hold.hold_id == bearer.hold_id]
+        pages = Pages()
+        page: Any = pages.paginate_queryset(holds, request, view=self)
+        return pages.get_paginated_response(HoldSerializer(page, many=True).data)
+
+    @extend_schema(request=HoldRequest, responses={201: HoldSerializer, 200: HoldSerializer})
+    def post(self, request: Request) -> Response:
+        """Hold named seats of a showtime, or so many of the best together."""
+        asked = HoldRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        showtime_id = asked.validated_data["showtime_id"]
+        if "seats" in asked.validated_data:
+            return take(request, showtime_id, asked.validated_data["seats"])
+        claimant, bearer = act_on_seats(request)
+        if bearer:
+            raise Refusal(ErrorCode.PERMISSION_DENIED)
+        answer = hold_best_seats(
+            holder_id=claimant.holder_id,
+            user_id=claimant.user_id,
+            showtime_id=showtime_id,
+            quantity=asked.validated_data["quantity"],
+        )
+        return Response(HoldSerializer(answer.hold, context={"token": answer.token}).data, status=201)
+
+
+class HoldDetail(ApiView):
+    """One hold of the caller."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(responses=HoldSerializer)
+    def get(self, request: Request, hold_id: uuid.UUID) -> Response:
+        """Return the hold; 404 if it is somebody else's, 410 if it is over."""
+        return Response(HoldSerializer(_shown(request, hold_id)).data)
+
+    @extend_schema(responses=ReleaseSerializer)
+    def delete(self, request: Request, hold_id: uuid.UUID) -> Response:
+        """Release all its seats."""
+        return let_go(request, _shown(request, hold_id).showtime_id, None, hold_id=hold_id)
+
+
+def _shown(request: Request, hold_id: uuid.UUID) -> HeldSeats:
+    claimant, bearer = see_holds(request)
+    if bearer and bearer.hold_id != hold_id:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return own_hold(holder_id=claimant.holder_id, hold_id=hold_id)

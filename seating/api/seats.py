@@ -1,0 +1,162 @@
+"""The seats of a showtime: how they stand, taking them, keeping them, letting them go."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from django.utils.http import parse_etags
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from cinebook.core.api_views import ApiView
+from cinebook.core.errors import ErrorCode, Refusal
+from seating.api.authentication import act_on_seats, asking
+from seating.selectors.best_seats import offered_seats
+from seating.selectors.holds import HeldSeats, live_hold
+from seating.selectors.seat_map import current_version, seat_snapshot
+from seating.serializers import (
+    BestSeatsRequest,
+    BestSeatsSerializer,
+    HoldSerializer,
+    OptionalSeatsRequest,
+    ReleaseSerializer,
+    SeatsRequest,
+    SeatStatusSerializer,
+    instant,
+    seat_status,
+)
+from seating.services import check_quantity, extend_hold, hold_seats, make_missing_seats, release_seats
+
+
+class SeatStatus(ApiView):
+    """How the seats stand."""
+
+    @extend_schema(responses=SeatStatusSerializer)
+    def get(self, request: Request, pk: int) -> HttpResponse:
+        """Return every seat's status as the caller sees it; 304 if nothing has changed since `If-None-Match`."""
+        claimant = asking(request)
+        holder_id = claimant.holder_id if claimant else None
+        known = parse_etags(request.headers.get("If-None-Match", ""))
+        hold = live_hold(holder_id=holder_id, showtime_id=pk) if holder_id else None
+        if known:
+            tag = _tag(current_version(showtime_id=pk), hold)
+            if tag in known or "*" in known:
+                return _kept_by_the_viewer(HttpResponse(status=304), tag)
+        snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
+        if not snapshot.seats and make_missing_seats(showtime_id=pk):
+            snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
+        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, hold))
+
+
+class BestSeats(ApiView):
+    """Which seats to offer."""
+
+    @extend_schema(parameters=[BestSeatsRequest], responses=BestSeatsSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """Return the best free seats together, towards the middle, and some other groups."""
+        asked = BestSeatsRequest(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        count = asked.validated_data["count"]
+        check_quantity(count)
+        groups = offered_seats(showtime_id=pk, count=count)
+        best = groups[0] if groups else []
+        return Response({"seats": best, "alternatives": groups[1:], "server_time": instant(timezone.now())})
+
+
+class LockSeats(ApiView):
+    """Take seats."""
+
+    @extend_schema(request=SeatsRequest, responses={201: HoldSerializer, 200: HoldSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """Hold seats, beside those that the caller has: all of them or none. 200 if all were theirs already."""
+        asked = SeatsRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return take(request, pk, asked.validated_data["seats"])
+
+
+class UnlockSeats(ApiView):
+    """Let seats go."""
+
+    @extend_schema(request=OptionalSeatsRequest, responses=ReleaseSerializer)
+    def delete(self, request: Request, pk: int) -> Response:
+        """Release seats, or all that the caller has; seats that are not theirs are passed over."""
+        asked = OptionalSeatsRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return let_go(request, pk, asked.validated_data.get("seats"))
+
+
+class ExtendLock(ApiView):
+    """Keep seats."""
+
+    @extend_schema(request=OptionalSeatsRequest, responses=HoldSerializer)
+    def put(self, request: Request, pk: int) -> Response:
+        """Renew the hold's time, as far as `max_expires_at`; seats that are named must all be the caller's."""
+        asked = OptionalSeatsRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        claimant, bearer = act_on_seats(request, showtime_id=pk)
+        hold = extend_hold(
+            holder_id=claimant.holder_id,
+            showtime_id=pk,
+            codes=asked.validated_data.get("seats", ()),
+            hold_id=bearer.hold_id if bearer else None,
+        )
+        return Response(HoldSerializer(hold).data)
+
+
+class HoldOneSeat(ApiView):
+    """One seat."""
+
+    @extend_schema(request=None, responses={201: HoldSerializer, 200: HoldSerializer})
+    def post(self, request: Request, pk: int, code: str) -> Response:
+        """Hold one seat, beside those that the caller has."""
+        return take(request, pk, [code])
+
+    @extend_schema(request=None, responses=ReleaseSerializer)
+    def delete(self, request: Request, pk: int, code: str) -> Response:
+        """Release one seat."""
+        return let_go(request, pk, [code])
+
+
+def take(request: Request, showtime_id: int, codes: list[str]) -> Response:
+    """Hold seats for whoever is asking, and answer with the hold."""
+    claimant, bearer = act_on_seats(request, showtime_id=showtime_id)
+    # The bearer of a hold may keep it or let it go; new seats are its holder's business.
+    if bearer:
+        raise Refusal(ErrorCode.PERMISSION_DENIED)
+    answer = hold_seats(holder_id=claimant.holder_id, user_id=claimant.user_id, showtime_id=showtime_id, codes=codes)
+    return Response(
+        HoldSerializer(answer.hold, context={"token": answer.token}).data, status=201 if answer.taken else 200
+    )
+
+
+def let_go(
+    request: Request, showtime_id: int, codes: list[str] | None, *, hold_id: uuid.UUID | None = None
+) -> Response:
+    """Release seats of whoever is asking, and answer with what is left."""
+    claimant, bearer = act_on_seats(request, showtime_id=showtime_id)
+    answer = release_seats(
+        holder_id=claimant.holder_id,
+        showtime_id=showtime_id,
+        codes=codes,
+        hold_id=bearer.hold_id if bearer else hold_id,
+    )
+    return Response(ReleaseSerializer(answer).data)
+
+
+def _tag(version: int, hold: HeldSeats | None) -> str:
+    """Return what tells one state of the map from the next: its version, and the viewer's hold with its end.
+
+    It is weak, for `server_time` and `expires_in` go on by themselves.
+    """
+    return f'W/"{version}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{version}"'
+
+
+def _kept_by_the_viewer(response: Any, tag: str) -> HttpResponse:
+    response["ETag"] = tag
+    response["Cache-Control"] = "private, no-cache"
+    answer: HttpResponse = response
+    return answer

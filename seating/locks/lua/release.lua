@@ -1,0 +1,43 @@
+-- Take away locks that are no longer true: of an attempt that lost, or of seats that left their hold.
+--
+-- KEYS  1 … n          the locks of the seats
+--       n+1            the hold's record
+--       n+2            the showtime's index of locked seats
+-- ARGV  1              the attempt (nonce) that is given up, or ''
+--       2              the hold that the seats left, or ''
+--       3              what the hold's record says now, as JSON, or '' when the hold has ended
+--       4 …            for each seat: its code, and the fence up to which its lock is old
+-- REPLY how many locks were taken away
+local n = #KEYS - 2
+local gone = {}
+
+for i = 1, n do
+    local lock = redis.call('GET', KEYS[i])
+    if lock then
+        local readable, old = pcall(cjson.decode, lock)
+        if not readable then
+            gone[i] = true
+        elseif old.fence == nil then
+            gone[i] = old.nonce == ARGV[1]
+        else
+            gone[i] = old.hold_id == ARGV[2] and old.fence <= tonumber(ARGV[3 + 2 * i])
+        end
+    end
+end
+
+local count = 0
+for i = 1, n do
+    if gone[i] then
+        redis.call('DEL', KEYS[i])
+        redis.call('ZREM', KEYS[n + 2], ARGV[2 + 2 * i])
+        count = count + 1
+    end
+end
+if ARGV[2] ~= '' then
+    if ARGV[3] == '' then
+        redis.call('DEL', KEYS[n + 1])
+    else
+        redis.call('SET', KEYS[n + 1], ARGV[3], 'XX', 'KEEPTTL')
+    end
+end
+return count

@@ -1,0 +1,179 @@
+"""The states of a showtime's seats, read at one version."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+
+from django.db import connection, models
+from django.utils.translation import gettext_lazy as _
+
+from cinebook.core.errors import ErrorCode, Refusal
+from seating.layout import PlacedSeat
+from seating.models import Price, SeatStatus, Showtime
+from seating.selectors.layouts import parsed_layout
+
+
+class ViewedStatus(models.TextChoices):
+    """What one viewer sees of a seat, and the words for it."""
+
+    AVAILABLE = "available", _("available")
+    LOCKED = "locked", _("temporarily unavailable")
+    SELECTED = "selected", _("your choice")
+    OCCUPIED = "occupied", _("sold")
+    BLOCKED = "blocked", _("not on sale")
+
+
+# What somebody sees who holds nothing. A reservation that has run out is still one: its end is an event of its own.
+SEEN_BY_OTHERS = {
+    SeatStatus.AVAILABLE: ViewedStatus.AVAILABLE,
+    SeatStatus.RESERVED: ViewedStatus.LOCKED,
+    SeatStatus.SOLD: ViewedStatus.OCCUPIED,
+    SeatStatus.BLOCKED: ViewedStatus.BLOCKED,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeatSnapshot:
+    """All seats of a showtime at one version, each with its status as one viewer sees it, by its code."""
+
+    showtime_id: int
+    version: int
+    server_time: dt.datetime
+    seats: dict[str, ViewedStatus]
+
+    @property
+    def available(self) -> set[str]:
+        """The codes of the free seats."""
+        return {code for code, status in self.seats.items() if status is ViewedStatus.AVAILABLE}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MappedSeat:
+    """A place of the layout, its category's name, what it costs at this showtime, and how it stands."""
+
+    place: PlacedSeat
+    category: str
+    amount: int | None
+    status: ViewedStatus
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeatMap:
+    """All seats of a showtime at one version, row by row from the screen."""
+
+    version: int
+    rows: list[tuple[str, list[MappedSeat]]]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of places that occur, for the legend."""
+        return {seat.place.kind.value for _label, row in self.rows for seat in row}
+
+    @property
+    def available(self) -> int:
+        """How many seats are free."""
+        return sum(seat.status is ViewedStatus.AVAILABLE for _label, row in self.rows for seat in row)
+
+
+def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
+    """Return the state of every seat at one version: both are read in one statement.
+
+    Args:
+        showtime_id: whose seats.
+        holder_id: whose own seats read `selected`; None for a stranger.
+
+    Raises:
+        Refusal: `not_found` if there is no such showtime.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(sales.seq, 0), clock_timestamp(), seats.codes, seats.statuses, seats.own
+            FROM seating_showtime AS showtime
+            LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
+            CROSS JOIN LATERAL (
+                SELECT array_agg(seat.code ORDER BY seat.position) AS codes,
+                       array_agg(seat.status ORDER BY seat.position) AS statuses,
+                       array_agg(own.id IS NOT NULL ORDER BY seat.position) AS own
+                FROM seating_seat AS seat
+                LEFT JOIN seating_hold AS own
+                    ON own.id = seat.hold_id AND own.holder_id = %(holder)s AND own.ended_at IS NULL
+                WHERE seat.showtime_id = showtime.id
+            ) AS seats
+            WHERE showtime.id = %(showtime)s
+            """,
+            {"showtime": showtime_id, "holder": holder_id},
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    version, server_time, codes, statuses, own = row
+    return SeatSnapshot(
+        showtime_id=showtime_id,
+        version=version,
+        server_time=server_time,
+        seats={
+            code: ViewedStatus.SELECTED if mine else SEEN_BY_OTHERS[SeatStatus(status)]
+            for code, status, mine in zip(codes or (), statuses or (), own or (), strict=True)
+        },
+    )
+
+
+def current_version(*, showtime_id: int) -> int:
+    """Return the version of a showtime's seats; 0 before their first use.
+
+    Raises:
+        Refusal: `not_found`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(sales.seq, 0) FROM seating_showtime AS showtime
+            LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
+            WHERE showtime.id = %s
+            """,
+            [showtime_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    version: int = row[0]
+    return version
+
+
+def seat_map(*, showtime: Showtime, prices: Iterable[Price], snapshot: SeatSnapshot) -> SeatMap:
+    """Return every seat of a showtime with its place, its price and its status.
+
+    Args:
+        showtime: whose seats.
+        prices: its prices with their categories, as `price_list` returns them.
+        snapshot: how its seats stand.
+    """
+    priced = {price.category_id: price for price in prices}
+    return SeatMap(
+        version=snapshot.version,
+        rows=[
+            (row.label, [_mapped(place, priced, snapshot.seats) for place in row.seats if place.code in snapshot.seats])
+            for row in parsed_layout(showtime.layout_id).rows
+        ],
+    )
+
+
+def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[str, ViewedStatus]) -> MappedSeat:
+    price = prices.get(place.category)
+    # A category that lost its price cannot be sold.
+    if price is None:
+        return MappedSeat(place=place, category=place.category, amount=None, status=ViewedStatus.BLOCKED)
+    return MappedSeat(place=place, category=price.category.name, amount=price.amount, status=statuses[place.code])
+
+
+def taken_seats(*, showtime_id: int, codes: Collection[str]) -> set[str]:
+    """Return those of the seats that are not available in PostgreSQL."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT code FROM seating_seat WHERE showtime_id = %s AND code = ANY(%s) AND status <> 'AVAILABLE'",
+            [showtime_id, list(codes)],
+        )
+        return {row[0] for row in cursor.fetchall()}

@@ -1,0 +1,95 @@
+"""What follows a commit: the locks in Redis say what PostgreSQL has decided, and everybody who watches hears of it.
+
+Both are best effort. A lock that could not be written is missed by nobody, since PostgreSQL decides; an event that was
+lost is found by its version.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+
+from django.db import transaction
+
+from seating import broadcast, locks
+from seating.events import HoldChanged, HoldExpired, SeatsChanged
+from seating.selectors.holds import HeldSeats
+
+# How long what a transaction decided may still be written to Redis: half the life of a provisional lock.
+TRUE_FOR_SECONDS = 5
+
+
+def announce_held(*, hold: HeldSeats, new: Iterable[str], version: int | None, nonce: uuid.UUID | None) -> None:
+    """After the commit, write the locks of a hold and tell of its new seats.
+
+    Args:
+        hold: as PostgreSQL has it.
+        new: the codes of the seats that were taken now.
+        version: the showtime's version with them; None if there are none.
+        nonce: the attempt whose provisional locks are replaced, if there was one.
+    """
+    new = tuple(new)
+    decided_at = time.monotonic()
+
+    def after_commit() -> None:
+        # A process that was stopped on the way no longer knows what is true; the lock ends by itself.
+        if time.monotonic() - decided_at < TRUE_FOR_SECONDS:
+            locks.settle(hold=_granted(hold), nonce=nonce)
+        if version is not None:
+            broadcast.send(SeatsChanged(hold.showtime_id, version, dict.fromkeys(new, "locked")))
+        broadcast.send(HoldChanged(hold.holder_id, hold.showtime_id))
+
+    transaction.on_commit(after_commit, robust=True)
+
+
+def announce_freed(
+    *,
+    showtime_id: int,
+    holder_id: int,
+    hold_id: uuid.UUID,
+    fences: Mapping[str, int],
+    remaining: HeldSeats | None,
+    expired: bool,
+) -> None:
+    """After the commit, take away the locks of seats that left a hold, and tell its holder.
+
+    Args:
+        fences: of the seats that left, by code.
+        remaining: the hold as it is now, None when it has ended.
+        expired: whether the clock ended it.
+    """
+
+    def after_commit() -> None:
+        locks.release(
+            showtime_id=showtime_id,
+            hold_id=hold_id,
+            fences=fences,
+            remaining=_granted(remaining) if remaining else None,
+        )
+        if remaining:
+            locks.settle(hold=_granted(remaining), nonce=None)
+        if expired:
+            broadcast.send(HoldExpired(holder_id, showtime_id, hold_id, tuple(fences)))
+        else:
+            broadcast.send(HoldChanged(holder_id, showtime_id))
+
+    transaction.on_commit(after_commit, robust=True)
+
+
+def announce_seats(*, showtime_id: int, version: int, changes: Mapping[str, str]) -> None:
+    """After the commit, tell everybody who watches the showtime what its seats are now."""
+    event = SeatsChanged(showtime_id, version, dict(changes))
+    transaction.on_commit(lambda: broadcast.send(event), robust=True)
+
+
+def _granted(hold: HeldSeats) -> locks.GrantedHold:
+    return locks.GrantedHold(
+        showtime_id=hold.showtime_id,
+        hold_id=hold.hold_id,
+        owner=locks.LockOwner(holder_id=hold.holder_id, user_id=hold.user_id),
+        fences=dict(zip(hold.seats, hold.fences, strict=True)),
+        locked_at=hold.locked_at,
+        expires_at=hold.expires_at,
+        lives_for=hold.lives_for,
+    )

@@ -1,0 +1,151 @@
+"""The one place where the rows of a sale are locked, in the one order: holder, holds, seats.
+
+`record_changes` locks the showtime's counter after them. Whoever keeps to this order cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import uuid
+from collections.abc import Collection
+
+from django.conf import settings
+from django.db import connection
+
+from cinebook.core.errors import ErrorCode, Refusal
+from seating.models import SeatStatus
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """A holder, whose row is locked, at a showtime, as far as a sale must know it.
+
+    `now` is PostgreSQL's clock, `prices` has the minor units of each category.
+    """
+
+    holder_id: int
+    user_id: int | None
+    showtime_id: int
+    on_sale: bool
+    hold_length: dt.timedelta
+    now: dt.datetime
+    prices: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LockedHold:
+    """A live hold whose row is locked. `lapsed`: its time is over, but nobody has ended it yet."""
+
+    hold_id: uuid.UUID
+    paying: bool
+    lapsed: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LockedSeat:
+    """A seat as it was when its row was locked."""
+
+    seat_id: int
+    code: str
+    status: SeatStatus
+    hold_id: uuid.UUID | None
+
+
+def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
+    """Lock the holder's row: from here to the commit nobody else acts for them.
+
+    Raises:
+        Refusal: `not_authenticated` if there is no such holder: their token outlived them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT holder.user_id,
+                   coalesce(sales.sales_open, true) AND showtime.cancelled_at IS NULL
+                       AND clock_timestamp() >= showtime.sales_open_at AND clock_timestamp() < showtime.sales_close_at,
+                   showtime.hold_seconds, clock_timestamp(),
+                   (SELECT jsonb_object_agg(category_id, amount) FROM seating_price WHERE showtime_id = showtime.id)
+            FROM seating_holder AS holder
+            JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
+            LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
+            WHERE holder.id = %(holder)s
+            FOR NO KEY UPDATE OF holder
+            """,
+            {"showtime": showtime_id, "holder": holder_id},
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Refusal(ErrorCode.NOT_AUTHENTICATED)
+    user_id, on_sale, hold_seconds, now, prices = row
+    return Claim(
+        holder_id=holder_id,
+        user_id=user_id,
+        showtime_id=showtime_id,
+        on_sale=on_sale,
+        hold_length=dt.timedelta(seconds=hold_seconds or settings.SEAT_HOLD_SECONDS),
+        now=now,
+        prices=json.loads(prices or "{}"),
+    )
+
+
+def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | None = None) -> LockedHold | None:
+    """Lock the row of the holder's live hold at a showtime, and return it; None if there is none.
+
+    Args:
+        holder_id: whose; the holder's row is locked.
+        showtime_id: where and when.
+        hold_id: the one hold that is meant; None for whichever lives.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, paying, expires_at <= clock_timestamp() AND NOT paying
+            FROM seating_hold
+            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND ended_at IS NULL
+              AND id = coalesce(%(hold)s, id)
+            FOR NO KEY UPDATE
+            """,
+            {"holder": holder_id, "showtime": showtime_id, "hold": hold_id},
+        )
+        row = cursor.fetchone()
+    return LockedHold(*row) if row else None
+
+
+def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
+    """Lock the holds of a showtime whose time is over, but for those that somebody else is busy with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM seating_hold
+            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying AND expires_at <= clock_timestamp()
+            ORDER BY id
+            FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            [showtime_id],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def lock_seats(
+    *, showtime_id: int, codes: Collection[str] = (), hold_ids: Collection[uuid.UUID] = ()
+) -> list[LockedSeat]:
+    """Lock seats by the order of their ids: those with these codes, and those that these holds have.
+
+    Returns:
+        The seats as they are now, however long others kept them locked; by id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, code, status, hold_id
+            FROM seating_seat
+            WHERE showtime_id = %(showtime)s
+              AND (code = ANY(%(codes)s) OR status = 'RESERVED' AND hold_id = ANY(%(holds)s))
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            {"showtime": showtime_id, "codes": list(codes), "holds": list(hold_ids)},
+        )
+        return [LockedSeat(row[0], row[1], SeatStatus(row[2]), row[3]) for row in cursor.fetchall()]

@@ -1,0 +1,45 @@
+"""The transactions in which seats change hands: one showtime each, short, and never left half done.
+
+Everything that locks rows locks them in one order, everywhere: payment → booking → holders by id → holds by id → seats
+by id → the showtime's counter. That is what keeps deadlocks away; should there be one all the same, the transaction is
+run once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from django.db import OperationalError, transaction
+from psycopg import errors
+
+from cinebook.core.errors import ErrorCode, Refusal
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+def run_sale(work: Callable[[], Result]) -> Result:
+    """Run a change of seats in a transaction of its own.
+
+    Args:
+        work: does all of it; it may be run twice.
+
+    Raises:
+        Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or whatever
+            `work` refuses; in either case nothing has changed.
+    """
+    for attempt in (1, 2):
+        try:
+            with transaction.atomic(durable=True):
+                return work()
+        except OperationalError as error:
+            if isinstance(error.__cause__, errors.DeadlockDetected) and attempt == 1:
+                log.warning("sale.deadlock_retried")
+                continue
+            if isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
+                raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error
+            raise
+    raise AssertionError("the loop returns or raises")
