@@ -152,10 +152,13 @@ WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
 # a second pool would only add waiting.
-DATABASE_POOL = os.environ.get("CINEBOOK_PROCESS") == "web" and switch("DATABASE_POOL", default=True)
+DATABASE_POOL = switch("DATABASE_POOL", default=True)
+_pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
 DATABASES = {
-    "default": service_urls.database(DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS if DATABASE_POOL else None)
+    "default": service_urls.database(
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS if _pooled else None, direct=DATABASE_POOL
+    )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -222,8 +222,8 @@ def _take(*, holder_id: int, showtime_id: int, codes: Sequence[str], nonce: uuid
         raise Refusal(ErrorCode.NOT_ON_SALE)
 
     places = showtime_layout(showtime_id).by_code
-    prices = {code: claim.prices[places[code].category] for code in new}
-    reserved = reserve(claim=claim, hold_id=hold_id, seats=seats, prices=prices)
+    categories = {code: places[code].category for code in new}
+    reserved = reserve(claim=claim, hold_id=hold_id, seats=seats, categories=categories)
     token = None
     if own is None:
         token = secrets.token_urlsafe(24)
@@ -242,7 +242,7 @@ def _extend(*, holder_id: int, showtime_id: int, codes: Collection[str], hold_id
         raise Refusal(ErrorCode.HOLD_EXPIRED)
     seats = lock_seats(showtime_id=showtime_id, codes=codes, hold_ids=[own.hold_id])
     _refuse_others(seats, own)
-    _write_expiry(hold_id=own.hold_id, reserved=reserve(claim=claim, hold_id=own.hold_id, seats=seats, prices={}))
+    _write_expiry(hold_id=own.hold_id, reserved=reserve(claim=claim, hold_id=own.hold_id, seats=seats, categories={}))
     hold = _read(own.hold_id)
     announce_held(hold=hold, new=(), version=None, nonce=None)
     return hold
@@ -261,7 +261,7 @@ def _release(
     freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
     hold = None
     if staying:
-        reserved = reserve(claim=claim, hold_id=own.hold_id, seats=staying, prices={})
+        reserved = reserve(claim=claim, hold_id=own.hold_id, seats=staying, categories={})
         _write_expiry(hold_id=own.hold_id, reserved=reserved)
         hold = _read(own.hold_id)
     else:
