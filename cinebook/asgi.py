@@ -7,17 +7,28 @@ hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cinebook.settings")
 # Only a web process keeps a pool of database connections; see DATABASE_POOL in the settings.
 os.environ["CINEBOOK_PROCESS"] = "web"
 
-from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
 
 wsgi_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
 
-# The two libraries spell the same protocol with types of their own.
-application = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
+
+http = WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS)
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Answer one connection."""
+    if scope["type"] == "http":
+        await http(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    else:
+        raise NotImplementedError(scope["type"])

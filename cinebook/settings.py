@@ -148,7 +148,7 @@ REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:63
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
 # a connection of the process's pool.
-WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
+WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
 # a second pool would only add waiting.
