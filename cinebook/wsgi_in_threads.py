@@ -11,11 +11,15 @@ import asyncio
 import contextvars
 import functools
 import io
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from a2wsgi.wsgi import build_environ
+
+from cinebook.core.error_responses import error_body
+from cinebook.core.errors import ErrorCode, Refusal
 
 # The longest body that is read into memory, in bytes; Django's own limit for what is not a file.
 MAX_BODY = 2_621_440
@@ -29,7 +33,10 @@ class Answer(NamedTuple):
     content: bytes
 
 
-TOO_LARGE = Answer(413, [(b"content-type", b"text/plain"), (b"connection", b"close")], b"That is too much at once.")
+def _too_large() -> Answer:
+    refusal = Refusal(ErrorCode.PAYLOAD_TOO_LARGE)
+    content = json.dumps(error_body(refusal)).encode()
+    return Answer(413, [(b"content-type", b"application/json"), (b"connection", b"close")], content)
 
 
 class WsgiInThreads:
@@ -48,7 +55,7 @@ class WsgiInThreads:
         """Answer one request of ASGI's type `http`."""
         body = await _whole_body(receive)
         if body is None:
-            answer = TOO_LARGE
+            answer = _too_large()
         else:
             environ: dict[str, Any] = dict(build_environ(scope, io.BytesIO(body)))  # type: ignore[arg-type]
             # Also for a body that came in chunks: what has no length counts as no body in Django.
