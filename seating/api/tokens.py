@@ -57,7 +57,7 @@ class TokenView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=CredentialsRequest, responses=TokensAnswer, tags=["auth"])
+    @extend_schema(request=CredentialsRequest, responses={200: TokensAnswer}, operation_id="sign_in", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Exchange a name and its password for tokens."""
         asked = CredentialsRequest(data=request.data)
@@ -76,7 +76,7 @@ class TokenRefreshView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=RefreshRequest, responses=AccessAnswer, tags=["auth"])
+    @extend_schema(request=RefreshRequest, responses={200: AccessAnswer}, operation_id="refresh_token", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Exchange a refresh token for a new access token."""
         asked = RefreshRequest(data=request.data)
@@ -90,7 +90,7 @@ class GuestView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=None, responses={201: GuestAnswer}, tags=["auth"])
+    @extend_schema(request=None, responses={201: GuestAnswer}, operation_id="become_guest", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Make a guest, for kiosks and other front ends."""
         count_request(NEW_GUESTS, request.META["REMOTE_ADDR"])
