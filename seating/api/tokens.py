@@ -12,7 +12,7 @@ from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.fields import TextField, UtcDateTimeField
 from cinebook.core.models import User
-from cinebook.core.rate_limits import NEW_GUESTS, SIGN_INS, count_request
+from cinebook.core.rate_limits import NEW_GUESTS, SIGN_INS, SIGN_INS_OF_ADDRESS, count_request
 from seating.identity import fresh_access_token, token_for_guest, tokens_for_user
 
 WRONG = "That name and password do not belong together. Please check both."
@@ -63,7 +63,9 @@ class TokenView(ApiView):
         asked = CredentialsRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         name = asked.validated_data["username"]
-        count_request(SIGN_INS, f"{request.META['REMOTE_ADDR']} {name}")
+        address = request.META["REMOTE_ADDR"]
+        count_request(SIGN_INS_OF_ADDRESS, address)
+        count_request(SIGN_INS, f"{address} {name}")
         user = authenticate(request, username=name, password=asked.validated_data["password"])
         if not isinstance(user, User):
             raise Refusal(ErrorCode.NOT_AUTHENTICATED, WRONG)
