@@ -55,6 +55,20 @@ class OptionalSeatsRequest(serializers.Serializer[Any]):
     seats = SeatCodesField(required=False)
 
 
+class ReleaseRequest(OptionalSeatsRequest):
+    """The seats to let go: named, or all of them for `{}` or no body."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Want names, or nothing at all: who misspells `seats` must not lose them all.
+
+        Raises:
+            ValidationError: something is there, but no `seats`.
+        """
+        if self.initial_data and not attrs:
+            raise serializers.ValidationError("Name the seats, or send nothing to release all.")
+        return attrs
+
+
 class HoldRequest(serializers.Serializer[Any]):
     """Named seats of a showtime, or so many of the best."""
 
