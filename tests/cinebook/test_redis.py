@@ -176,7 +176,9 @@ def test_redis_dies_in_the_middle_and_comes_back(own_redis: Any, settings: Setti
     assert not client.exists(f"{lock}B3")
     clock.now += REST_SECONDS
     hold(showtime, ada, "B4")
-    assert {name.decode() for name in client.keys("seat_lock:*")} == {f"{lock}{code}" for code in ("A2", "A3", "B3", "B4")}
+    assert {name.decode() for name in client.keys("seat_lock:*")} == {
+        f"{lock}{code}" for code in ("A2", "A3", "B3", "B4")
+    }
     assert_sound(showtime.pk)
     client.close()
 

@@ -6,25 +6,27 @@ started first. No test here depends on how fast anything is.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
 from seating.models import Hold, Holder, SeatHold, Showtime
 from seating.services import HoldAnswer, expire_holds, seat_changes
+from tests import factories
 from tests.support.asking import extend, held_codes, hold, release, seat
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out
+from tests.support.passing_time import pass_for, run_out, wait_for_the_clock
 from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Work = Callable[[], Any]
-ROUNDS = 5
 
 
 def in_line(showtime: Showtime, first: Work, second: Work, *, code: str = "A1") -> tuple[Any, Any]:
@@ -161,9 +163,7 @@ class TestReleaseAndHold:
     def test_at_the_same_moment(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
         for code in ("A1", "A2", "A3"):
             hold(showtime, ada, code)
-            released, taken = race(
-                lambda: release(showtime, ada), lambda code=code: hold(showtime, ben, code)
-            )
+            released, taken = race(lambda: release(showtime, ada), lambda code=code: hold(showtime, ben, code))
             assert released.released == (code,)
             # Who came too early is refused; the seat is free or theirs, and nobody else's.
             assert seat(showtime, code).status == ("RESERVED" if won(taken) else "AVAILABLE")
@@ -210,14 +210,18 @@ class TestTakeover:
         assert_sound(showtime.pk)
 
     def test_expired_and_then_taken(self, showtime: Showtime, ben: Holder) -> None:
-        freed, taken = in_line(showtime, lambda: expire_holds(showtime_id=showtime.pk), lambda: hold(showtime, ben, "A1"))
+        freed, taken = in_line(
+            showtime, lambda: expire_holds(showtime_id=showtime.pk), lambda: hold(showtime, ben, "A1")
+        )
         assert freed == 2
         assert won(taken)
         assert list(SeatHold.objects.filter(end_reason="overtaken")) == []
         assert_sound(showtime.pk)
 
     def test_taken_and_then_expired(self, showtime: Showtime, ben: Holder, over: uuid.UUID) -> None:
-        taken, freed = in_line(showtime, lambda: hold(showtime, ben, "A1"), lambda: expire_holds(showtime_id=showtime.pk))
+        taken, freed = in_line(
+            showtime, lambda: hold(showtime, ben, "A1"), lambda: expire_holds(showtime_id=showtime.pk)
+        )
         assert won(taken)
         # What it waited for is somebody else's now; only the other seat is left to free.
         assert freed == 1
@@ -234,7 +238,9 @@ class TestTakeover:
 
     def test_at_the_same_moment(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
         taken, extended, _freed = race(
-            lambda: hold(showtime, ben, "A1"), lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk)
+            lambda: hold(showtime, ben, "A1"),
+            lambda: extend(showtime, ada),
+            lambda: expire_holds(showtime_id=showtime.pk),
         )
         assert won(taken) or taken.code is ErrorCode.SEAT_LOCKED
         assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
@@ -243,46 +249,63 @@ class TestTakeover:
 
 @pytest.mark.usefixtures("without_redis")
 class TestTimeRunsOutOnTheWay:
-    """The holder asks in time, but has to wait for a seat, and its time is over when it is their turn."""
+    """The holder asks in time, but has to wait for a seat; when it is their turn, the time is over."""
 
-    def extend_too_late(self, showtime: Showtime, ada: Holder, rival: Work) -> tuple[Any, Any]:
-        """Let the extension pass its first look at the hold, then wait for a seat; meanwhile time runs out and a rival
-        waits for the same seat before it."""
-        held = hold_of(showtime, ada)
+    # Long enough that everybody has taken their place, in seconds.
+    LEFT = 1.0
+
+    def late_extension(self, showtime: Showtime, ada: Holder, rival: Work, *, behind: str) -> tuple[Any, Any]:
+        """Let a rival come first and wait for a seat of their own, `behind` the one that the extension waits for."""
+        pass_for(Hold.objects.get(holder=ada).pk, 900 - self.LEFT)
+        ends_at = Hold.objects.get(holder=ada).expires_at
         with in_background() as start:
-            with rows_locked("SELECT FROM seating_holder WHERE id = %s", [ada.pk]) as door:
-                extension = start(lambda: extend(showtime, ada))
+            with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, behind]):
+                taken = start(rival)
                 wait_for_waiters(1)
-                run_out(held)
-                taken = rival()
-                # In time again, as its holder saw it before the rival came.
-                give_time_to_the_hold_alone(held)
-                door.rollback()
-            return taken, extension.result(DEADLINE)
+                extended = start(lambda: extend(showtime, ada))
+                wait_for_waiters(2)
+                wait_for_the_clock(ends_at)
+            return taken.result(DEADLINE), extended.result(DEADLINE)
 
-    def test_a_rival_has_taken_all_seats(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+    def test_a_rival_has_taken_all_of_their_seats(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
         hold(showtime, ada, "A1")
-        taken, extended = self.extend_too_late(showtime, ada, lambda: hold(showtime, ben, "A1"))
+        taken, extended = self.late_extension(showtime, ada, lambda: hold(showtime, ben, "A1", "A2"), behind="A2")
 
         assert won(taken)
-        assert extended.code is ErrorCode.SEAT_LOCKED
-        assert seat(showtime, "A1").hold_id == taken.hold.hold_id
+        assert extended.code is ErrorCode.HOLD_EXPIRED
+        assert Hold.objects.get(holder=ada).end_reason == "expired"
+        assert_sound(showtime.pk)
 
     def test_a_rival_has_taken_some(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
-        hold(showtime, ada, "A1", "A2")
-        taken, extended = self.extend_too_late(showtime, ada, lambda: hold(showtime, ben, "A1"))
+        hold(showtime, ada, "A1", "B3")
+        taken, extended = self.late_extension(showtime, ada, lambda: hold(showtime, ben, "A1", "A2"), behind="A2")
 
         # What is left is kept, and the answer says so.
         assert won(taken)
-        assert extended.seats == ("A2",)
-        assert seat(showtime, "A2").reserved_until == extended.expires_at
+        assert extended.seats == ("B3",)
+        assert seat(showtime, "A1").hold_id == taken.hold.hold_id
+        assert seat(showtime, "B3").reserved_until == extended.expires_at
+
+    def test_nobody_wants_them(self, showtime: Showtime, ada: Holder) -> None:
+        held = hold(showtime, ada, "A1").hold
+        pass_for(held.hold_id, 900 - self.LEFT)
+        ends_at = Hold.objects.get().expires_at
+        with in_background() as start:
+            with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = 'A1'", [showtime.pk]):
+                extended = start(lambda: extend(showtime, ada))
+                wait_for_waiters(1)
+                wait_for_the_clock(ends_at)
+                # Its holder is busy with it.
+                assert expire_holds(showtime_id=showtime.pk) == 0
+            assert extended.result(DEADLINE).hold_id == held.hold_id
+        assert_sound(showtime.pk)
 
 
 @pytest.mark.usefixtures("either_way")
 class TestExtendAndExpire:
     def test_in_time(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 890)
+        pass_for(held.hold_id, 800)
         extended, freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
         assert (extended.hold_id, freed) == (held.hold_id, 0)
         assert_sound(showtime.pk)
@@ -292,14 +315,3 @@ class TestExtendAndExpire:
         extended, _freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
         assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
         assert_sound(showtime.pk)
-
-    def test_an_extension_that_was_first_is_respected(self, showtime: Showtime, ada: Holder) -> None:
-        held = hold(showtime, ada, "A1").hold
-        extended, freed = in_line(showtime, lambda: extend(showtime, ada), lambda: wait_then_expire(showtime, held.hold_id))
-        assert extended.expires_at > held.expires_at
-        assert freed == 0
-        assert_sound(showtime.pk)
-
-
-def hold_of(showtime: Showtime, holder: Holder) -> uuid.UUID:
-    return Hold.objects.get(showtime=showtime, holder=holder, ended_at=None).pk

@@ -42,6 +42,8 @@ def assert_sound(showtime_id: int) -> None:
         assert seat.hold is not None
         assert seat.hold.ended_at is None
         assert (seat.reserved_until, seat.paying) == (seat.hold.expires_at, seat.hold.paying)
-    # A hold may have lost all of its seats only when its time is over.
+    for audit in SeatHold.objects.filter(seat__showtime=showtime_id, end_reason="overtaken").select_related("hold"):
+        assert audit.ended_at >= audit.hold.expires_at, f"{audit} was overtaken before its time was over"
+    # Only so may a hold have lost all of its seats and not be ended yet.
     empty = Hold.objects.filter(showtime=showtime_id, ended_at=None).exclude(pk__in=[seat.hold_id for seat in reserved])
     assert not empty.exclude(seat_holds__end_reason="overtaken").exists()

@@ -1,7 +1,9 @@
-"""Time passes in the rows: nobody has to wait for it."""
+"""Time passes in the rows: nobody has to wait for it, but where those rows are locked."""
 
 from __future__ import annotations
 
+import datetime as dt
+import threading
 import uuid
 
 from django.db import connection
@@ -41,3 +43,15 @@ def start_paying(hold_id: uuid.UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE seating_hold SET paying = true WHERE id = %s", [hold_id])
         cursor.execute("UPDATE seating_seat SET paying = true WHERE hold_id = %s", [hold_id])
+
+
+def wait_for_the_clock(moment: dt.datetime) -> None:
+    """Return when PostgreSQL's clock has reached a moment that is near."""
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT extract(epoch FROM %s - clock_timestamp())", [moment])
+            left = float(cursor.fetchone()[0])
+            if left < 0:
+                return
+            assert left < 5, "that is not near"
+            threading.Event().wait(left + 0.001)

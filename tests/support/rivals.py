@@ -82,4 +82,5 @@ def wait_for_waiters(count: int) -> None:
             )
             if cursor.fetchone()[0] >= count:
                 return
+        threading.Event().wait(0.002)
     raise AssertionError(f"fewer than {count} connections wait for a lock")

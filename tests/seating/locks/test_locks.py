@@ -21,7 +21,18 @@ pytestmark = pytest.mark.django_db
 
 SHOWTIME = 7
 ADA, BEN = LockOwner(holder_id=1, user_id=None), LockOwner(holder_id=2, user_id=22)
-MALFORMED = ["", "not JSON", "null", "5", '"text"', "[]", "true", "\udcff\udcfe", "[" * 5000, '{"owner": {}, "fence": null, "nonce": null}']
+MALFORMED = [
+    "",
+    "not JSON",
+    "null",
+    "5",
+    '"text"',
+    "[]",
+    "true",
+    "\udcff\udcfe",
+    "[" * 5000,
+    '{"owner": {}, "fence": null, "nonce": null}',
+]
 
 
 def lock_key(code: str) -> str:

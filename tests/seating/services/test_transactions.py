@@ -30,7 +30,9 @@ LOCKS = (
     ("seats", re.compile(r"FROM seating_seat\s+WHERE.*ORDER BY id\s+FOR NO KEY UPDATE\s*$", re.DOTALL)),
     ("counter", re.compile(r"UPDATE seating_showtimesales")),
 )
-WRITES = re.compile(r"^\s*(WITH.*)?(INSERT INTO|UPDATE|DELETE FROM) (seating_seat\b|seating_hold\b|seat_holds)", re.DOTALL)
+WRITES = re.compile(
+    r"^\s*(WITH.*)?(INSERT INTO|UPDATE|DELETE FROM) (seating_seat\b|seating_hold\b|seat_holds)", re.DOTALL
+)
 
 
 def locked(work: Callable[[], Any]) -> list[str]:
