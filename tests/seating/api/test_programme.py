@@ -193,7 +193,9 @@ class TestShowtimes:
         assert answer.json()["code"] == "invalid_data"
         assert set(answer.json()["errors"]) == {query.partition("=")[0]}
 
-    @pytest.mark.parametrize("query", ["movie=0", "movie=-5", f"movie={9 * 10**30}", "date=9999-12-31", "date=0001-01-01"])
+    @pytest.mark.parametrize(
+        "query", ["movie=0", "movie=-5", f"movie={9 * 10**30}", "date=9999-12-31", "date=0001-01-01"]
+    )
     def test_a_filter_that_nothing_fits(self, nobody: ApiClient, query: str) -> None:
         make_showtime(starts_at=NOON + HOUR)
 

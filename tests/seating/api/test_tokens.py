@@ -20,7 +20,7 @@ from tests.support.api import ApiClient, until_limited
 
 pytestmark = pytest.mark.django_db
 
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 
 
 def sign_in(client: ApiClient, username: str, password: str = PASSWORD) -> Any:
