@@ -1,7 +1,7 @@
 """The one port.
 
 HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
-hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The ticker lives as long as the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from django.core.wsgi import get_wsgi_application
 
 wsgi_application = get_wsgi_application()
 
+from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from cinebook.lifespan import Lifespan  # noqa: E402
+from seating.ticker import Ticker  # noqa: E402
+
 # The two libraries spell the same protocol with types of their own.
-application = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+http = WSGIMiddleware(wsgi_application, workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+
+# Sockets are refused by the same middleware.
+application = ProtocolTypeRouter({"http": http, "websocket": http, "lifespan": Lifespan(Ticker())})
