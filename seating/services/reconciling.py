@@ -150,7 +150,9 @@ def _close_audit_without_seat(holds: Iterable[uuid.UUID]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE seat_holds AS audit SET ended_at = clock_timestamp(), end_reason = 'expired'
+            UPDATE seat_holds AS audit
+            SET ended_at = clock_timestamp(),
+                end_reason = CASE WHEN seat.hold_id = audit.hold_id THEN 'sold' ELSE 'expired' END
             FROM seating_seat AS seat
             WHERE audit.hold_id = ANY(%s) AND audit.ended_at IS NULL AND seat.id = audit.seat_id
               AND (seat.status <> 'RESERVED' OR seat.hold_id IS DISTINCT FROM audit.hold_id)

@@ -49,7 +49,6 @@ class AnyHold:
 
     holder_id: int
     ended: bool
-    paying: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def lock_holds(*, hold_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AnyHold]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT id, holder_id, ended_at IS NOT NULL, paying FROM seating_hold
+            SELECT id, holder_id, ended_at IS NOT NULL FROM seating_hold
             WHERE id = ANY(%s)
             ORDER BY id
             FOR NO KEY UPDATE SKIP LOCKED
