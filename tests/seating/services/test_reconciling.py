@@ -372,9 +372,12 @@ def test_a_release_in_the_middle_of_it_leaves_no_ghost(
         until(lambda: somebody_waits_for_a_lock() or not releases[0].is_alive())
         return mend(**given)
 
+    def read_without_locking(**given: Any) -> set[uuid.UUID]:
+        return {held.hold_id}
+
     monkeypatch.setattr(mending, "mend", mend_while_somebody_releases)
     if not guarded:
-        monkeypatch.setattr(reconciling, "lock_unended_holds", lambda **given: {held.hold_id})
+        monkeypatch.setattr(reconciling, "lock_unended_holds", read_without_locking)
 
     reconcile_seats()
     releases[0].result()
