@@ -1,7 +1,7 @@
 """The one port.
 
 HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
-hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md).
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The ticker lives as long as the process.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from django.core.wsgi import get_wsgi_application
 
 wsgi_application = get_wsgi_application()
 
+from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
+from seating.ticker import Ticker  # noqa: E402
 
-http = WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS)
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Close a socket before it opens."""
+    await send({"type": "websocket.close"})
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answer one connection."""
-    if scope["type"] == "http":
-        await http(scope, receive, send)
-    elif scope["type"] == "websocket":
-        await send({"type": "websocket.close"})
-    else:
-        raise NotImplementedError(scope["type"])
+application = ProtocolTypeRouter(
+    {
+        "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
+        "websocket": refuse,
+        "lifespan": Lifespan(Ticker()),
+    }
+)
