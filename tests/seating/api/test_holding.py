@@ -89,7 +89,9 @@ class TestLock:
         locked_at, expires_at, cap = (
             parse_datetime(hold[name]) for name in ("locked_at", "expires_at", "max_expires_at")
         )
-        assert locked_at and expires_at and cap
+        assert locked_at is not None
+        assert expires_at is not None
+        assert cap is not None
         assert expires_at - locked_at == dt.timedelta(seconds=900)
         assert cap - locked_at == dt.timedelta(seconds=2700)
         redis_lock = locks.read(showtime_id=showtime.pk, code="A1")
@@ -129,9 +131,7 @@ class TestLock:
         assert all(len(group) == 2 for group in answer.json()["alternatives"])
         assert guest.ask("GET", "holds").json()["count"] == 0
 
-    def test_the_code_is_the_worst_of_all_reasons(
-        self, guest: ApiClient, other: ApiClient, showtime: Showtime
-    ) -> None:
+    def test_the_code_is_the_worst_of_all_reasons(self, guest: ApiClient, other: ApiClient, showtime: Showtime) -> None:
         sold = HoldFactory(showtime=showtime, ended_at=timezone.now(), end_reason="sold")
         showtime.seats.filter(code="A3").update(status=SeatStatus.SOLD, hold=sold, sold_at=timezone.now())
         showtime.seats.filter(code="A2").update(status=SeatStatus.BLOCKED, block_reason="broken")
@@ -345,7 +345,8 @@ class TestOneSeat:
         assert answer.json()["seats"] == {"A1": "seat_held"}
 
     @pytest.mark.parametrize(
-        "code", ["%00", "%0A", "A1%0A", "%C3%A4", "%ED%A0%80", "%FF", "%F0%9F%8E%AC", "..", "%25", "a1", "A01", "A" * 5000]
+        "code",
+        ["%00", "%0A", "A1%0A", "%C3%A4", "%ED%A0%80", "%FF", "%F0%9F%8E%AC", "..", "%25", "a1", "A01", "A" * 5000],
     )
     def test_with_an_odd_code(self, guest: ApiClient, showtime: Showtime, code: str) -> None:
         for method in ("POST", "DELETE"):

@@ -94,7 +94,9 @@ class TestTag:
 
         assert len({status(client, showtime)["ETag"] for client in (nobody, guest, other)}) == 3
 
-    def test_of_one_viewer_does_not_spare_another(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+    def test_of_one_viewer_does_not_spare_another(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient
+    ) -> None:
         lock(guest, showtime, "A1")
 
         assert status(guest, showtime, If_None_Match=status(nobody, showtime)["ETag"]).status_code == 200

@@ -20,7 +20,7 @@ from tests.support.api import ApiClient, until_limited
 
 pytestmark = pytest.mark.django_db
 
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 
 
 def sign_in(client: ApiClient, username: str, password: str = PASSWORD) -> Any:
@@ -253,7 +253,7 @@ BAD_TOKENS = {
 def _with_holder(token: str, holder_id: int) -> str:
     header, _payload, signature = token.split(".")
     payload = base64.urlsafe_b64encode(json.dumps({**GOOD, "holder_id": holder_id}).encode()).rstrip(b"=").decode()
-    return ".".join((header, payload, signature))
+    return f"{header}.{payload}.{signature}"
 
 
 class TestABadTokenIsNeverNobody:
