@@ -334,7 +334,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "ENUM_NAME_OVERRIDES": {"ErrorCode": "cinebook.core.errors.ErrorCode", "UpOrDown": ["up", "down"]},
+    "ENUM_NAME_OVERRIDES": {
+        "ErrorCode": "cinebook.core.errors.ErrorCode",
+        "HealthStatus": ["ok", "degraded", "down"],
+        "SeatKind": ["seat", "wheelchair", "companion", "loveseat"],
+        "UpOrDown": ["up", "down"],
+    },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # The id of a row, as seating.api.urls spells it.
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}},
