@@ -88,7 +88,7 @@ class TestWaiting:
         self, showtime: Showtime, ada: Holder, redis: Redis, table: str, key: str
     ) -> None:
         with (
-            rows_locked(f"SELECT FROM {table} WHERE {key} = %s", [showtime.pk]),  # noqa: S608
+            rows_locked(f"SELECT FROM {table} WHERE {key} = %s", [showtime.pk]),
             refused(ErrorCode.SEAT_LOCKED) as data,
         ):
             hold(showtime, ada, "A1")
