@@ -128,6 +128,75 @@ def test_a_showtime_that_fails_is_told_once_and_stops_no_other(quick: None, monk
     assert told == [f"showtime {bad.showtime_id}"]
 
 
+def test_a_mistake_of_ours_does_not_stop_the_clock(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = hold(make_showtime(), "A1")
+    let_pass(1000, held.hold_id)
+    tries = []
+
+    def fail_three_times() -> list[int]:
+        tries.append(1)
+        if len(tries) <= 3:
+            raise ValueError("a mistake of ours")
+        return showtimes_with_lapsed_holds()
+
+    monkeypatch.setattr(ticker, "showtimes_with_lapsed_holds", fail_three_times)
+    clock = ticker.Ticker()
+    with capture_logs() as lines:
+        clock.start()
+        until(lambda: Hold.objects.get(pk=held.hold_id).ended_at)
+        clock.stop()
+
+    told = [(line["event"], line["trouble"]) for line in lines if line["event"].startswith("ticker.")]
+    assert told == [("ticker.trouble", "tick"), ("ticker.well_again", "tick")]
+
+
+def test_a_seat_that_stays_locked_is_tried_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = hold(make_showtime(), "A1")
+    let_pass(1000, held.hold_id)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=50")
+    tries = []
+
+    def count_and_expire(*, showtime_id: int) -> int:
+        tries.append(1)
+        return expire_holds(showtime_id=showtime_id)
+
+    monkeypatch.setattr(ticker, "expire_holds", count_and_expire)
+    clock = ticker.Ticker()
+    with capture_logs() as lines:
+        with transaction.atomic():
+            Seat.objects.select_for_update(no_key=True).get(hold=held.hold_id)
+            clock.start()
+            until(lambda: len(tries) >= 2)
+        until(lambda: Hold.objects.get(pk=held.hold_id).ended_at)
+        clock.stop()
+
+    assert not [line for line in lines if line["event"].startswith("ticker.")]
+
+
+def test_it_can_be_told_to_end_in_the_middle_of_a_tick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = [hold(make_showtime(), "A1").hold_id for _showtime in range(2)]
+    let_pass(1000, *holds)
+    clock = ticker.Ticker()
+    in_the_middle, may_go_on = threading.Event(), threading.Event()
+
+    def wait_and_expire(*, showtime_id: int) -> int:
+        in_the_middle.set()
+        assert may_go_on.wait(5)
+        return expire_holds(showtime_id=showtime_id)
+
+    monkeypatch.setattr(ticker, "expire_holds", wait_and_expire)
+    clock.start()
+    assert in_the_middle.wait(5)
+    stopping = threading.Thread(target=clock.stop)
+    stopping.start()
+    until(clock._stopped.is_set)
+    may_go_on.set()
+    stopping.join(5)
+
+    assert not stopping.is_alive()
+    assert Hold.objects.filter(pk__in=holds, ended_at=None).count() == 1
+
+
 def test_a_hold_that_somebody_is_busy_with_is_left_for_a_later_second(quick: None) -> None:
     busy, other = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
     let_pass(1000, busy.hold_id, other.hold_id)
@@ -149,7 +218,8 @@ def test_the_question_of_every_second_is_answered_from_an_index() -> None:
         cursor.execute(
             """
             WITH holder AS (
-                INSERT INTO seating_holder (guest_key) SELECT gen_random_uuid() FROM generate_series(1, 5000) RETURNING id
+                INSERT INTO seating_holder (guest_key) SELECT gen_random_uuid() FROM generate_series(1, 5000)
+                RETURNING id
             )
             INSERT INTO seating_hold (id, holder_id, showtime_id, token_hash, locked_at, expires_at, max_expires_at)
             SELECT gen_random_uuid(), id, %s, md5(id::text), now(), now() + interval '15 min', now() + interval '45 min'

@@ -180,6 +180,32 @@ def test_a_showtime_at_which_a_step_fails_does_not_stop_the_others(redis: Redis)
     assert Hold.objects.get(pk=fine.hold_id).ended_at is not None
 
 
+def test_a_seat_that_stays_locked_is_left_to_the_next_run(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, fine = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
+    let_pass(1000, busy.hold_id, fine.hold_id)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=100")
+
+    with transaction.atomic():
+        Seat.objects.select_for_update(no_key=True).get(hold=busy.hold_id)
+        report: Any = Aside(reconcile_seats).result()
+
+    assert (report.expired_seats, report.failures) == (1, [])
+    assert reconcile_seats().expired_seats == 1
+
+
+def test_strays_of_several_holds_are_freed_together(redis: Redis) -> None:
+    showtime = make_showtime()
+    ended, other = hold(showtime, "A1"), hold(showtime, "B1")
+    end(ended)
+    let_pass(1000, ended.hold_id)
+    update_seats(other.hold_id, paying=True)
+
+    assert reconcile_seats().repaired_rows == 2
+
+    assert not broken()
+    assert_redis_says_what_postgresql_says(redis)
+
+
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
@@ -286,18 +312,19 @@ def test_without_redis_it_does_what_postgresql_needs_and_says_so(redis: Redis, s
     assert report.locks is None
 
 
+@pytest.mark.parametrize("after", ["everything", "look"])
 def test_a_redis_that_goes_away_on_the_way_is_no_failure(
-    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     hold(make_showtime(), "A1")
-    look = mending.look
+    step = getattr(mending, after)
 
-    def look_and_leave(**given: Any) -> mending.Seen | None:
-        seen = look(**given)
+    def do_and_leave(**given: Any) -> Any:
+        done = step(**given)
         settings.REDIS_URL = NOWHERE
-        return seen
+        return done
 
-    monkeypatch.setattr(mending, "look", look_and_leave)
+    monkeypatch.setattr(mending, after, do_and_leave)
 
     report = reconcile_seats()
 
