@@ -89,4 +89,5 @@ def _end_empty_holds(hold_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, int, li
             """,
             [hold_ids],
         )
-        return cursor.fetchall()
+        ended: list[tuple[uuid.UUID, int, list[str]]] = cursor.fetchall()
+    return ended
