@@ -21,7 +21,7 @@ ARGUMENTS = [
 ]
 
 
-# Not for the whole session: while it lives, Playwright's loop runs in this thread, and tests of our own asynchronous code
+# Not for the whole session: while it lives, Playwright's loop runs in this thread, and tests of asynchronous code
 # could not start theirs.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
