@@ -72,7 +72,7 @@ class ShowtimeOptionalSeatsRequest(ShowtimeRequest, OptionalSeatsRequest):
         """
         if isinstance(data, dict) and "seat" in data:
             if "seats" in data:
-                raise serializers.ValidationError("Name seats, or one seat.")
+                raise serializers.ValidationError({"seats": ["Name seats, or one seat."]})
             data = {**data, "seats": [data["seat"]]}
         asked: dict[str, Any] = super().to_internal_value(data)
         return asked
