@@ -106,7 +106,7 @@ def of(event: str, **data: Any) -> dict[str, Any]:
 
 
 def joining(showtime_id: str) -> dict[str, Any]:
-    return text('{"event": "join:showtime", "data": {"showtime_id": %s}}' % showtime_id)
+    return text(f'{{"event": "join:showtime", "data": {{"showtime_id": {showtime_id}}}}}')
 
 
 NONSENSE: dict[str, dict[str, Any]] = {
