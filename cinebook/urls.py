@@ -7,13 +7,13 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
 from cinebook.core import failures
-from cinebook.health import health
+from cinebook.health import Health
 
 # The page that browses the API sets styles from its script.
 browsable = csp_update({"style-src": [SELF, UNSAFE_INLINE]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 
 api: list[URLPattern | URLResolver] = [
-    path("health", health, name="health"),
+    path("health", Health.as_view(), name="health"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", browsable, name="docs"),
     path("", include("seating.api.urls")),

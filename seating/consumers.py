@@ -34,6 +34,7 @@ from seating.serializers import (
     HoldSerializer,
     ReleaseSerializer,
     ShowtimeOptionalSeatsRequest,
+    ShowtimeReleaseRequest,
     ShowtimeRequest,
     ShowtimeSeatsRequest,
 )
@@ -102,7 +103,7 @@ class SeatsConsumer:
 
     actions: ClassVar[Mapping[str, Action]] = {
         "seat:hold": Action(ShowtimeSeatsRequest, _hold, "seat:hold:success", "seat:hold:failed"),
-        "seat:release": Action(ShowtimeOptionalSeatsRequest, _release, "seat:release:success"),
+        "seat:release": Action(ShowtimeReleaseRequest, _release, "seat:release:success"),
         "hold:extend": Action(ShowtimeOptionalSeatsRequest, _extend, "hold:extended"),
         "holds:get": Action(Serializer, _holds, "holds:current", limited=False),
     }

@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from django.contrib.sessions.backends.base import SessionBase
+from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
@@ -25,7 +26,15 @@ GUEST_KEY = "guest_key"
 # The claim of our tokens that names the holder; with it, nothing has to be looked up.
 HOLDER_CLAIM = "holder_id"
 USER_CLAIM = "user_id"
+# The claim of a refresh token that no longer fits once its user has changed their password.
+PASSWORD_CLAIM = "password_check"
 GUEST_TOKEN_LIFETIME = dt.timedelta(hours=12)
+
+
+class UserRefreshToken(RefreshToken):
+    """A refresh token that lives no longer than the password it was got with."""
+
+    no_copy_claims = (*RefreshToken.no_copy_claims, PASSWORD_CLAIM)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,8 +119,9 @@ def bearer_of_hold(token: str) -> HoldBearer:
 
 def tokens_for_user(user: User) -> dict[str, str]:
     """Return a new pair of tokens: `access` for requests, `refresh` for a new `access`."""
-    refresh = RefreshToken.for_user(user)
+    refresh = UserRefreshToken.for_user(user)
     refresh[USER_CLAIM] = user.pk
+    refresh[PASSWORD_CLAIM] = user.get_session_auth_hash()
     refresh[HOLDER_CLAIM] = user_holder(user_id=user.pk).pk
     return {"access": str(refresh.access_token), "refresh": str(refresh)}
 
@@ -129,13 +139,15 @@ def fresh_access_token(refresh: str) -> str:
     """Return a new access token for a refresh token.
 
     Raises:
-        Refusal: `not_authenticated` if it is forged, has run out, or its user may not sign in any more.
+        Refusal: `not_authenticated` if it is forged, has run out, or its user may not sign in any more or has changed
+            their password.
     """
     try:
-        token = RefreshToken(refresh)  # type: ignore[arg-type] # its annotation names its own class
-        user_id = token[USER_CLAIM]
-    except (TokenError, KeyError) as error:
+        token = UserRefreshToken(refresh)  # type: ignore[arg-type] # its annotation names its own class
+        user_id, password_check = token[USER_CLAIM], token[PASSWORD_CLAIM]
+    except (TokenError, KeyError, TypeError, ValueError) as error:
         raise Refusal(ErrorCode.NOT_AUTHENTICATED) from error
-    if not User.objects.filter(pk=user_id, is_active=True).exists():
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is None or not constant_time_compare(password_check, user.get_session_auth_hash()):
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)
     return str(token.access_token)

@@ -55,6 +55,20 @@ class OptionalSeatsRequest(serializers.Serializer[Any]):
     seats = SeatCodesField(required=False)
 
 
+class ReleaseRequest(OptionalSeatsRequest):
+    """The seats to let go: named, or all of them for `{}` or no body."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Want names, or nothing at all: who misspells `seats` must not lose them all.
+
+        Raises:
+            ValidationError: something is there, but no `seats`.
+        """
+        if self.initial_data and not attrs:
+            raise serializers.ValidationError("Name the seats, or send nothing to release all.")
+        return attrs
+
+
 class ShowtimeRequest(serializers.Serializer[Any]):
     """A showtime, where no address names it."""
 
@@ -76,6 +90,20 @@ class ShowtimeOptionalSeatsRequest(ShowtimeRequest, OptionalSeatsRequest):
             data = {**data, "seats": [data["seat"]]}
         asked: dict[str, Any] = super().to_internal_value(data)
         return asked
+
+
+class ShowtimeReleaseRequest(ShowtimeOptionalSeatsRequest):
+    """The seats to let go at a showtime: named, or all of them where nothing else is said."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Want names, or nothing at all, as `ReleaseRequest` does.
+
+        Raises:
+            ValidationError: something is there, but no `seats`.
+        """
+        if "seats" not in attrs and set(self.initial_data) != {"showtime_id"}:
+            raise serializers.ValidationError("Name the seats, or only the showtime to release all.")
+        return attrs
 
 
 class ShowtimeSeatsRequest(ShowtimeOptionalSeatsRequest):

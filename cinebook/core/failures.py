@@ -44,6 +44,7 @@ def _unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
     if is_api(request):
         return error_json(Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_OUTAGE))
     response = render(None, "503.html", status=503)  # without what asks the database
+    response["Cache-Control"] = "no-store"
     response["Retry-After"] = str(RETRY_AFTER_OUTAGE)
     return response
 

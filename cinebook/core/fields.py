@@ -7,6 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from cinebook.core.errors import ErrorCode
 from cinebook.core.money import in_major_units
 
 
@@ -66,12 +67,14 @@ def money(amount: int, currency: str) -> dict[str, str]:
 class ErrorSerializer(serializers.Serializer[dict[str, Any]]):
     """Any error. `detail` is a sentence to show a person; the rest is there where it helps."""
 
-    code = serializers.CharField()
+    code = serializers.ChoiceField([(code.value, code.name) for code in ErrorCode])
     detail = serializers.CharField()
+    errors = serializers.JSONField(required=False, help_text="What is wrong with the data, field by field.")
     seats = serializers.DictField(child=serializers.CharField(), required=False, help_text="Why, seat by seat.")
     alternatives = serializers.ListField(
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="Free seats together and near, best first.",
     )
+    limit = serializers.IntegerField(required=False, help_text="How many seats a hold may have.")
     retry_after = serializers.IntegerField(required=False, help_text="In seconds.")

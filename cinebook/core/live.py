@@ -28,6 +28,7 @@ ECHO_SECONDS = 1.0
 
 # Names this process in its own messages.
 _PROCESS = uuid.uuid4().hex
+_starting = threading.Lock()
 _unsent = threading.BoundedSemaphore(MAX_UNSENT)
 
 Message = dict[str, Any]
@@ -64,8 +65,14 @@ async def _send(group: str, message: Message) -> None:
         return
 
 
-@functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
+    # The cache alone would let two threads in that send the first messages at the same moment.
+    with _starting:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
     """One loop per process, in a thread of its own: `async_to_sync` would open a loop and a connection per message."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="live", daemon=True).start()

@@ -35,6 +35,8 @@ class RateLimit:
 SEAT_OPERATIONS = RateLimit("seats", burst=60, per_second=10)
 # Signing in, per address and name: slow enough that guessing is hopeless, with room for a few typing errors.
 SIGN_INS = RateLimit("sign-ins", burst=20, per_second=0.2)
+# Signing in, per address whatever the name: trying one password on many names, and each try costs a slow hash.
+SIGN_INS_OF_ADDRESS = RateLimit("sign-ins-of-address", burst=100, per_second=1)
 # New guests, per address: a hall full of phones may share one.
 NEW_GUESTS = RateLimit("guests", burst=300, per_second=5)
 

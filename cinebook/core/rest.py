@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
@@ -43,12 +44,26 @@ class BoundedJSONParser(JSONParser):
             raise Refusal(ErrorCode.INVALID_DATA) from error
 
 
+class OneRenderer(DefaultContentNegotiation):
+    """Answers in the one language that a view speaks, whatever the caller would rather accept: there is no other."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        """Return the first renderer and its media type."""
+        return renderers[0], renderers[0].media_type
+
+
 class Pages(PageNumberPagination):
     """Lists in pages: `{count, next, previous, results}`."""
 
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return what a page looks like, given what the list does; DRF's own is in the words of OpenAPI 3.0."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        fields = {"count": {"type": "integer"}, "next": link, "previous": link, "results": schema}
+        return {"type": "object", "required": list(fields), "properties": fields}
 
 
 def exception_response(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -71,7 +86,8 @@ def error_json(refusal: Refusal) -> JsonResponse:
 
 # What DRF and Django raise, as the contract calls it; the first that fits.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], ErrorCode], ...] = (
-    ((exceptions.ParseError, exceptions.NotAcceptable), ErrorCode.INVALID_DATA),
+    ((RequestDataTooBig,), ErrorCode.PAYLOAD_TOO_LARGE),
+    ((exceptions.ParseError, SuspiciousOperation, UnreadablePostError), ErrorCode.INVALID_DATA),
     ((exceptions.NotAuthenticated, exceptions.AuthenticationFailed), ErrorCode.NOT_AUTHENTICATED),
     ((exceptions.PermissionDenied, PermissionDenied), ErrorCode.PERMISSION_DENIED),
     ((exceptions.NotFound, Http404), ErrorCode.NOT_FOUND),
@@ -105,7 +121,7 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def _headers(refusal: Refusal) -> dict[str, str]:
-    headers = {}
+    headers = {"Cache-Control": "no-store"}
     if "retry_after" in refusal.data:
         headers["Retry-After"] = str(refusal.data["retry_after"])
     if refusal.code is ErrorCode.NOT_AUTHENTICATED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -51,6 +51,11 @@ def asking(request: Request) -> Claimant | None:
     return cast("Claimant | None", request.user)
 
 
+def shown_hold(request: Request) -> HoldBearer | None:
+    """Return the hold whose token was shown, if one was."""
+    return cast("HoldBearer | None", request.auth)
+
+
 def see_holds(request: Request) -> tuple[Claimant, HoldBearer | None]:
     """Return who is asking, and the hold whose token was shown.
 
@@ -59,7 +64,7 @@ def see_holds(request: Request) -> tuple[Claimant, HoldBearer | None]:
     """
     claimant = asking(request)
     assert claimant is not None, "DRF's permissions have turned nobody away"  # noqa: S101
-    return claimant, cast("HoldBearer | None", request.auth)
+    return claimant, shown_hold(request)
 
 
 def act_on_seats(request: Request, *, showtime_id: int | None = None) -> tuple[Claimant, HoldBearer | None]:
@@ -98,6 +103,8 @@ def _session(request: Request) -> tuple[Claimant, None] | None:
     claimant = claimant_of_session(http.session, http.user)
     if claimant is None:
         return None
+    # The header alone proves the page. Else the check would read the body as a form, however long it is.
+    http.POST = QueryDict()  # type: ignore[assignment]
     check = _CsrfCheck(lambda _request: None)  # type: ignore[arg-type]
     check.process_request(http)
     if check.process_view(http, _no_view, (), {}):
@@ -110,6 +117,10 @@ class HolderAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
 
     target_class = HolderAuthentication
     name = ["token", "session", "holdToken"]  # the library takes several
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        """Return what a request must show: any of the three."""
+        return [{name: []} for name in self.name]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         """Return the three ways, in the order of `name`."""

@@ -24,19 +24,22 @@ class Holds(ApiView):
     """The caller's holds."""
 
     permission_classes = (IsAuthenticated,)
+    pagination_class = Pages
 
-    @extend_schema(responses=HoldSerializer(many=True))
+    @extend_schema(operation_id="list_holds", responses=HoldSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Return the live holds of the caller, oldest first."""
         claimant, bearer = see_holds(request)
         holds = live_holds(holder_id=claimant.holder_id)
         if bearer:
             holds = [hold for hold in holds if hold.hold_id == bearer.hold_id]
-        pages = Pages()
+        pages = self.pagination_class()
         page: Any = pages.paginate_queryset(holds, request, view=self)
         return pages.get_paginated_response(HoldSerializer(page, many=True).data)
 
-    @extend_schema(request=HoldRequest, responses={201: HoldSerializer, 200: HoldSerializer})
+    @extend_schema(
+        operation_id="create_hold", request=HoldRequest, responses={201: HoldSerializer, 200: HoldSerializer}
+    )
     def post(self, request: Request) -> Response:
         """Hold named seats of a showtime, or so many of the best together."""
         asked = HoldRequest(data=request.data)
@@ -61,12 +64,12 @@ class HoldDetail(ApiView):
 
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(responses=HoldSerializer)
+    @extend_schema(operation_id="get_hold", responses=HoldSerializer)
     def get(self, request: Request, hold_id: uuid.UUID) -> Response:
         """Return the hold; 404 if it is somebody else's, 410 if it is over."""
         return Response(HoldSerializer(_shown(request, hold_id)).data)
 
-    @extend_schema(responses=ReleaseSerializer)
+    @extend_schema(operation_id="release_hold", request=None, responses={200: ReleaseSerializer})
     def delete(self, request: Request, hold_id: uuid.UUID) -> Response:
         """Release all its seats."""
         return let_go(request, _shown(request, hold_id).showtime_id, None, hold_id=hold_id)

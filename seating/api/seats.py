@@ -14,7 +14,8 @@ from rest_framework.response import Response
 
 from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
-from seating.api.authentication import act_on_seats, asking
+from cinebook.core.schema import ETAG, IF_NONE_MATCH, NOT_MODIFIED
+from seating.api.authentication import act_on_seats, asking, shown_hold
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, live_hold
 from seating.selectors.seat_map import current_version, seat_snapshot
@@ -23,6 +24,7 @@ from seating.serializers import (
     BestSeatsSerializer,
     HoldSerializer,
     OptionalSeatsRequest,
+    ReleaseRequest,
     ReleaseSerializer,
     SeatsRequest,
     SeatStatusSerializer,
@@ -35,13 +37,16 @@ from seating.services import check_quantity, extend_hold, hold_seats, make_missi
 class SeatStatus(ApiView):
     """How the seats stand."""
 
-    @extend_schema(responses=SeatStatusSerializer)
+    @extend_schema(
+        operation_id="get_seat_status",
+        tags=["seats"],
+        parameters=[IF_NONE_MATCH, ETAG],
+        responses={200: SeatStatusSerializer, 304: NOT_MODIFIED},
+    )
     def get(self, request: Request, pk: int) -> HttpResponse:
         """Return every seat's status as the caller sees it; 304 if nothing has changed since `If-None-Match`."""
-        claimant = asking(request)
-        holder_id = claimant.holder_id if claimant else None
+        holder_id, hold = _viewer(request, pk)
         known = parse_etags(request.headers.get("If-None-Match", ""))
-        hold = live_hold(holder_id=holder_id, showtime_id=pk) if holder_id else None
         if known:
             tag = _tag(current_version(showtime_id=pk), hold)
             if tag in known or "*" in known:
@@ -55,7 +60,9 @@ class SeatStatus(ApiView):
 class BestSeats(ApiView):
     """Which seats to offer."""
 
-    @extend_schema(parameters=[BestSeatsRequest], responses=BestSeatsSerializer)
+    @extend_schema(
+        operation_id="get_best_seats", tags=["seats"], parameters=[BestSeatsRequest], responses=BestSeatsSerializer
+    )
     def get(self, request: Request, pk: int) -> Response:
         """Return the best free seats together, towards the middle, and some other groups."""
         asked = BestSeatsRequest(data=request.query_params)
@@ -70,7 +77,12 @@ class BestSeats(ApiView):
 class LockSeats(ApiView):
     """Take seats."""
 
-    @extend_schema(request=SeatsRequest, responses={201: HoldSerializer, 200: HoldSerializer})
+    @extend_schema(
+        operation_id="lock_seats",
+        tags=["seats"],
+        request=SeatsRequest,
+        responses={201: HoldSerializer, 200: HoldSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         """Hold seats, beside those that the caller has: all of them or none. 200 if all were theirs already."""
         asked = SeatsRequest(data=request.data)
@@ -81,10 +93,12 @@ class LockSeats(ApiView):
 class UnlockSeats(ApiView):
     """Let seats go."""
 
-    @extend_schema(request=OptionalSeatsRequest, responses=ReleaseSerializer)
+    @extend_schema(
+        operation_id="unlock_seats", tags=["seats"], request=ReleaseRequest, responses={200: ReleaseSerializer}
+    )
     def delete(self, request: Request, pk: int) -> Response:
         """Release seats, or all that the caller has; seats that are not theirs are passed over."""
-        asked = OptionalSeatsRequest(data=request.data)
+        asked = ReleaseRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         return let_go(request, pk, asked.validated_data.get("seats"))
 
@@ -92,7 +106,7 @@ class UnlockSeats(ApiView):
 class ExtendLock(ApiView):
     """Keep seats."""
 
-    @extend_schema(request=OptionalSeatsRequest, responses=HoldSerializer)
+    @extend_schema(operation_id="extend_lock", tags=["seats"], request=OptionalSeatsRequest, responses=HoldSerializer)
     def put(self, request: Request, pk: int) -> Response:
         """Renew the hold's time, as far as `max_expires_at`; seats that are named must all be the caller's."""
         asked = OptionalSeatsRequest(data=request.data)
@@ -110,12 +124,14 @@ class ExtendLock(ApiView):
 class HoldOneSeat(ApiView):
     """One seat."""
 
-    @extend_schema(request=None, responses={201: HoldSerializer, 200: HoldSerializer})
+    @extend_schema(
+        operation_id="hold_seat", tags=["seats"], request=None, responses={201: HoldSerializer, 200: HoldSerializer}
+    )
     def post(self, request: Request, pk: int, code: str) -> Response:
         """Hold one seat, beside those that the caller has."""
         return take(request, pk, [code])
 
-    @extend_schema(request=None, responses=ReleaseSerializer)
+    @extend_schema(operation_id="release_seat", tags=["seats"], request=None, responses={200: ReleaseSerializer})
     def delete(self, request: Request, pk: int, code: str) -> Response:
         """Release one seat."""
         return let_go(request, pk, [code])
@@ -145,6 +161,18 @@ def let_go(
         hold_id=bearer.hold_id if bearer else hold_id,
     )
     return Response(ReleaseSerializer(answer).data)
+
+
+def _viewer(request: Request, showtime_id: int) -> tuple[int | None, HeldSeats | None]:
+    """Return who looks at the seats of a showtime and what they hold there; (None, None) for strangers."""
+    claimant, shown = asking(request), shown_hold(request)
+    if claimant is None:
+        return None, None
+    hold = live_hold(holder_id=claimant.holder_id, showtime_id=showtime_id)
+    # The bearer of one hold has no business with another of its holder.
+    if shown and (hold is None or hold.hold_id != shown.hold_id):
+        return None, None
+    return claimant.holder_id, hold
 
 
 def _tag(version: int, hold: HeldSeats | None) -> str:

@@ -12,7 +12,7 @@ from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.fields import TextField, UtcDateTimeField
 from cinebook.core.models import User
-from cinebook.core.rate_limits import NEW_GUESTS, SIGN_INS, count_request
+from cinebook.core.rate_limits import NEW_GUESTS, SIGN_INS, SIGN_INS_OF_ADDRESS, count_request
 from seating.identity import fresh_access_token, token_for_guest, tokens_for_user
 
 WRONG = "That name and password do not belong together. Please check both."
@@ -57,13 +57,15 @@ class TokenView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=CredentialsRequest, responses=TokensAnswer, tags=["auth"])
+    @extend_schema(request=CredentialsRequest, responses={200: TokensAnswer}, operation_id="sign_in", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Exchange a name and its password for tokens."""
         asked = CredentialsRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         name = asked.validated_data["username"]
-        count_request(SIGN_INS, f"{request.META['REMOTE_ADDR']} {name}")
+        address = request.META["REMOTE_ADDR"]
+        count_request(SIGN_INS_OF_ADDRESS, address)
+        count_request(SIGN_INS, f"{address} {name}")
         user = authenticate(request, username=name, password=asked.validated_data["password"])
         if not isinstance(user, User):
             raise Refusal(ErrorCode.NOT_AUTHENTICATED, WRONG)
@@ -76,7 +78,7 @@ class TokenRefreshView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=RefreshRequest, responses=AccessAnswer, tags=["auth"])
+    @extend_schema(request=RefreshRequest, responses={200: AccessAnswer}, operation_id="refresh_token", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Exchange a refresh token for a new access token."""
         asked = RefreshRequest(data=request.data)
@@ -90,7 +92,7 @@ class GuestView(ApiView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(request=None, responses={201: GuestAnswer}, tags=["auth"])
+    @extend_schema(request=None, responses={201: GuestAnswer}, operation_id="become_guest", tags=["auth"])
     def post(self, request: Request) -> Response:
         """Make a guest, for kiosks and other front ends."""
         count_request(NEW_GUESTS, request.META["REMOTE_ADDR"])

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import weakref
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -220,14 +220,16 @@ def hub() -> Hub:
     return _hubs[asyncio.get_running_loop()]
 
 
-@contextlib.asynccontextmanager
-async def running_hub() -> AsyncIterator[None]:
-    """Run the hub of this event loop for as long as the context lasts."""
-    loop = asyncio.get_running_loop()
-    _hubs[loop] = started = Hub()
-    started.start()
-    try:
-        yield
-    finally:
-        del _hubs[loop]
-        await started.close()
+class LiveUpdates:
+    """The hub, as something that lives and ends with a web process."""
+
+    def start(self) -> None:
+        """Start the hub of the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._hub = _hubs[self._loop] = Hub()
+        self._hub.start()
+
+    def stop(self) -> None:
+        """End it, from another thread; the event loop goes on meanwhile."""
+        asyncio.run_coroutine_threadsafe(self._hub.close(), self._loop).result()
+        del _hubs[self._loop]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import uuid
 from collections.abc import Collection
 
@@ -22,7 +21,7 @@ from seating.models import SeatStatus
 class Claim:
     """A holder, whose row is locked, at a showtime, as far as a sale must know it.
 
-    `now` is PostgreSQL's clock, `prices` has the minor units of each category.
+    `now` is PostgreSQL's clock.
     """
 
     holder_id: int
@@ -31,7 +30,6 @@ class Claim:
     on_sale: bool
     hold_length: dt.timedelta
     now: dt.datetime
-    prices: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,8 +63,7 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
             SELECT holder.user_id,
                    coalesce(sales.sales_open, true) AND showtime.cancelled_at IS NULL
                        AND clock_timestamp() >= showtime.sales_open_at AND clock_timestamp() < showtime.sales_close_at,
-                   showtime.hold_seconds, clock_timestamp(),
-                   (SELECT jsonb_object_agg(category_id, amount) FROM seating_price WHERE showtime_id = showtime.id)
+                   showtime.hold_seconds, clock_timestamp()
             FROM seating_holder AS holder
             JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
             LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
@@ -78,7 +75,7 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
         row = cursor.fetchone()
     if row is None:
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)
-    user_id, on_sale, hold_seconds, now, prices = row
+    user_id, on_sale, hold_seconds, now = row
     return Claim(
         holder_id=holder_id,
         user_id=user_id,
@@ -86,7 +83,6 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
         on_sale=on_sale,
         hold_length=dt.timedelta(seconds=hold_seconds or settings.SEAT_HOLD_SECONDS),
         now=now,
-        prices=json.loads(prices or "{}"),
     )
 
 

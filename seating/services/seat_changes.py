@@ -51,17 +51,19 @@ class Freed:
     version: int
 
 
-def reserve(*, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], prices: Mapping[str, int]) -> Reserved:
+def reserve(
+    *, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], categories: Mapping[str, str]
+) -> Reserved:
     """Reserve seats for a hold, or renew the reservation of those that it has.
 
     A seat may be taken that is free, or whose hold has run out and is not being paid: then only that hold's audit row
     is closed, under the seat's lock, and the hold itself is left to its own end.
 
     Args:
-        prices: what each new seat costs, by code, in minor units.
+        categories: of each new seat, by code; today's price is kept with the seat, and without one it is not sold.
 
     Raises:
-        SeatsRefused: a seat is somebody else's; the transaction must be given up.
+        SeatsRefused: a seat is somebody else's, or has no price; the transaction must be given up.
         Refusal: `not_on_sale`.
     """
     new = [seat for seat in seats if seat.hold_id != hold_id]
@@ -72,7 +74,7 @@ def reserve(*, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], pr
     if not new:
         return Reserved(now=now, until=until, version=None)
     _close_audit([seat for seat in new if seat.hold_id], SeatHoldEnd.OVERTAKEN, now)
-    _open_audit(hold_id, new, prices, now)
+    _open_audit(claim.showtime_id, hold_id, new, categories, now)
     version = record_changes(
         showtime_id=claim.showtime_id,
         changed=[
@@ -154,12 +156,13 @@ def _update_reserved(
             WITH clock AS MATERIALIZED (
                 SELECT clock_timestamp() AS now
             ), term AS MATERIALIZED (
-                SELECT now, least(
-                    now + make_interval(secs => %(hold_length)s),
-                    (SELECT max_expires_at FROM seating_hold WHERE id = %(hold)s),
-                    now + make_interval(secs => %(longest)s)
-                ) AS until
-                FROM clock
+                -- Never shorter than it was: a payment that was declined may have left it time beyond the cap.
+                SELECT clock.now, greatest(own.expires_at, least(
+                    clock.now + make_interval(secs => %(hold_length)s),
+                    own.max_expires_at,
+                    clock.now + make_interval(secs => %(longest)s)
+                )) AS until
+                FROM clock LEFT JOIN seating_hold AS own ON own.id = %(hold)s
             ), reserved AS (
                 UPDATE seating_seat
                 SET status = 'RESERVED', hold_id = %(hold)s, reserved_until = term.until,
@@ -187,16 +190,34 @@ def _update_reserved(
 
 
 def _open_audit(
-    hold_id: uuid.UUID, seats: Sequence[LockedSeat], prices: Mapping[str, int], held_at: dt.datetime
+    showtime_id: int,
+    hold_id: uuid.UUID,
+    seats: Sequence[LockedSeat],
+    categories: Mapping[str, str],
+    held_at: dt.datetime,
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO seat_holds (hold_id, seat_id, price_amount, held_at)
-            SELECT %s, seat_id, price, %s FROM unnest(%s::bigint[], %s::int[]) AS new (seat_id, price)
+            SELECT %s, new.seat_id, price.amount, %s
+            FROM unnest(%s::bigint[], %s::text[]) AS new (seat_id, category)
+            JOIN seating_price AS price ON price.showtime_id = %s AND price.category_id = new.category
+            RETURNING seat_id
             """,
-            [hold_id, held_at, [seat.seat_id for seat in seats], [prices[seat.code] for seat in seats]],
+            [
+                hold_id,
+                held_at,
+                [seat.seat_id for seat in seats],
+                [categories[seat.code] for seat in seats],
+                showtime_id,
+            ],
         )
+        priced = {row[0] for row in cursor.fetchall()}
+    # What has no price is not sold; the map shows it so.
+    unpriced = {seat.code: ErrorCode.SEAT_BLOCKED for seat in seats if seat.seat_id not in priced}
+    if unpriced:
+        raise SeatsRefused(unpriced)
 
 
 def _close_audit(seats: Sequence[LockedSeat], reason: SeatHoldEnd, ended_at: dt.datetime) -> None:

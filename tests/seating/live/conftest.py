@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 
-from cinebook.core.redis import locks_command
 from seating.identity import Claimant, tokens_for_user
 from seating.models import Holder, Showtime
 from tests.factories import UserFactory, make_showtime
@@ -29,9 +28,7 @@ def _person() -> Person:
 
 
 @pytest.fixture
-def showtime(transactional_db: None) -> Showtime:
-    # Each test begins with new rows, and some with the same numbers as the one before.
-    locks_command(lambda redis: redis.flushdb())
+def showtime(empty_redis: None, transactional_db: None) -> Showtime:
     return make_showtime()
 
 

@@ -14,7 +14,7 @@ from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 
 from cinebook.asgi import application
-from seating.live.hub import hub, running_hub
+from seating.live.hub import LiveUpdates, hub
 from seating.live.threads import DatabaseThreads
 
 SECONDS = 10.0
@@ -30,9 +30,14 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
         async def with_hub() -> None:
-            async with asyncio.timeout(TEST_SECONDS), running_hub():
-                await until(lambda: hub()._listener.healthy)
-                await test(*args, **kwargs)
+            updates = LiveUpdates()
+            updates.start()
+            try:
+                async with asyncio.timeout(TEST_SECONDS):
+                    await until(lambda: hub()._listener.healthy)
+                    await test(*args, **kwargs)
+            finally:
+                await asyncio.to_thread(updates.stop)
 
         asyncio.run(with_hub())
 

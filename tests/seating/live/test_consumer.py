@@ -22,6 +22,8 @@ from tests.factories import make_showtime
 from tests.seating.live.conftest import Person
 from tests.seating.live.sockets import in_loop, in_thread, socket
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 FREE = {"A1": "available", "A2": "available"}
 
 
@@ -153,6 +155,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         f"seats: {name}": (of("seat:hold", showtime_id=HERE, **seats), "seat:hold:failed", "invalid_data")
         for name, seats in NO_SEATS.items()
     },
+    "a misspelt release": (of("seat:release", showtime_id=HERE, seat_codes=["A1"]), "error", "invalid_data"),
     "huge": (of("x" * 100_000), "error", "payload_too_large"),
     "an unknown showtime": (of("join:showtime", showtime_id=987654321), "error", "not_found"),
     "an unknown seat": (of("seat:hold", showtime_id=HERE, seat="Z9"), "seat:hold:failed", "unknown_seat"),

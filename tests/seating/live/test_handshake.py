@@ -16,6 +16,8 @@ from seating.models import Showtime
 from tests.seating.live.conftest import Person
 from tests.seating.live.sockets import Refused, in_loop, socket, until
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 OURS = "http://localhost:8000"
 FOREIGN = "https://evil.example"
 BAD = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyX2lkIjoxfQ.c2lnbmF0dXJl"

@@ -27,6 +27,8 @@ from tests.factories import make_showtime
 from tests.seating.live.conftest import Person
 from tests.seating.live.sockets import Socket, in_loop, in_thread, socket, tell_from_elsewhere, until
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 def take(person: Person, showtime: Showtime, *codes: str) -> None:
     hold_seats(

@@ -1,0 +1,187 @@
+"""How the seats stand, as each viewer sees them, and how little is sent to who knows already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from seating.models import Seat, SeatStatus, Showtime, ShowtimeSales
+from tests.factories import HoldFactory, make_showtime
+from tests.seating.api.conftest import bearer
+from tests.support.api import ApiClient
+
+
+def status(client: ApiClient, showtime: Showtime, **headers: str) -> Any:
+    return client.ask("GET", f"showtimes/{showtime.pk}/seats/status", **headers)
+
+
+def lock(client: ApiClient, showtime: Showtime, *seats: str) -> Any:
+    answer = client.ask("POST", f"showtimes/{showtime.pk}/seats/lock", {"seats": list(seats)})
+    assert answer.status_code == 201
+    return answer.json()
+
+
+class TestStatus:
+    def test_every_viewer_sees_their_own(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient, other: ApiClient
+    ) -> None:
+        hold = lock(guest, showtime, "A1", "A2")
+        lock(other, showtime, "C6")
+        sold = HoldFactory(showtime=showtime, ended_at=timezone.now(), end_reason="sold")
+        showtime.seats.filter(code="B3").update(status=SeatStatus.SOLD, hold=sold, sold_at=timezone.now())
+        showtime.seats.filter(code="B1").update(status=SeatStatus.BLOCKED, block_reason="broken")
+
+        strangers = status(nobody, showtime).json()
+        guests = status(guest, showtime).json()
+
+        everybody = {"A3": "available", "B1": "blocked", "B3": "occupied", "C6": "locked"}
+        assert everybody.items() <= strangers["seats"].items()
+        assert everybody.items() <= guests["seats"].items()
+        assert (strangers["seats"]["A1"], guests["seats"]["A1"]) == ("locked", "selected")
+        assert status(other, showtime).json()["seats"]["C6"] == "selected"
+        assert list(strangers["seats"]) == [f"{row}{number}" for row in "ABC" for number in range(1, 7)]
+        assert strangers["showtime_id"] == showtime.pk
+        assert strangers["version"] == guests["version"] == 2
+        assert strangers["server_time"].endswith("Z")
+        assert strangers["hold"] is None
+        assert guests["hold"]["hold_id"] == hold["hold_id"]
+        assert "hold_token" not in guests["hold"]
+
+    def test_no_answer_names_another_holder(self, showtime: Showtime, guest: ApiClient, other: ApiClient) -> None:
+        hold = lock(guest, showtime, "A1")
+
+        assert hold["hold_id"] not in status(other, showtime).content.decode()
+
+    def test_makes_the_seats_of_a_showtime_on_first_use(self, showtime: Showtime, nobody: ApiClient) -> None:
+        Seat.objects.filter(showtime=showtime).delete()
+        ShowtimeSales.objects.filter(showtime=showtime).delete()
+
+        answer = status(nobody, showtime).json()
+
+        assert answer["version"] == 0
+        assert len(answer["seats"]) == showtime.seats.count() == 18
+
+    @pytest.mark.parametrize("headers", [{}, {"If_None_Match": "*"}, {"If_None_Match": 'W/"0"'}])
+    def test_of_no_showtime(self, nobody: ApiClient, guest: ApiClient, headers: dict[str, str]) -> None:
+        for client in (nobody, guest):
+            assert client.ask("GET", "showtimes/999999999/seats/status", **headers).status_code == 404
+
+    def test_head(self, showtime: Showtime, nobody: ApiClient) -> None:
+        answer = nobody.ask("HEAD", f"showtimes/{showtime.pk}/seats/status")
+
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer["ETag"] == status(nobody, showtime)["ETag"]
+
+
+class TestTag:
+    def test_who_knows_the_newest_gets_nothing(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+        lock(guest, showtime, "A1")
+        for client in (nobody, guest):
+            first = status(client, showtime)
+            assert first["Cache-Control"] == "private, no-cache"
+            for known in (first["ETag"], f'W/"old", {first["ETag"]}', "*"):
+                again = status(client, showtime, If_None_Match=known)
+                assert (again.status_code, again.content) == (304, b"")
+                assert (again["ETag"], again["Cache-Control"]) == (first["ETag"], "private, no-cache")
+
+    def test_differs_between_viewers_with_different_maps(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient, other: ApiClient
+    ) -> None:
+        lock(guest, showtime, "A1")
+        lock(other, showtime, "A2")
+
+        assert len({status(client, showtime)["ETag"] for client in (nobody, guest, other)}) == 3
+
+    def test_of_one_viewer_does_not_spare_another(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient
+    ) -> None:
+        lock(guest, showtime, "A1")
+
+        assert status(guest, showtime, If_None_Match=status(nobody, showtime)["ETag"]).status_code == 200
+        assert status(nobody, showtime, If_None_Match=status(guest, showtime)["ETag"]).status_code == 200
+
+    def test_changes_with_the_seats(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+        known = status(nobody, showtime)["ETag"]
+        lock(guest, showtime, "A1")
+
+        assert status(nobody, showtime, If_None_Match=known).status_code == 200
+
+    def test_changes_for_the_holder_when_the_hold_is_extended(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient
+    ) -> None:
+        lock(guest, showtime, "A1")
+        own, strangers = status(guest, showtime)["ETag"], status(nobody, showtime)["ETag"]
+
+        guest.ask("PUT", f"showtimes/{showtime.pk}/seats/extend-lock", {})
+
+        assert status(guest, showtime, If_None_Match=own).status_code == 200
+        assert status(nobody, showtime, If_None_Match=strangers).status_code == 304
+
+    @pytest.mark.parametrize("known", ["", "x", '"', 'W/"', "\x00", "é", '"1"' * 5000])
+    def test_nonsense_is_no_tag(self, showtime: Showtime, nobody: ApiClient, known: str) -> None:
+        assert status(nobody, showtime, If_None_Match=known).status_code == 200
+
+
+class TestTheBearerOfAHold:
+    def test_sees_that_hold(self, showtime: Showtime, guest: ApiClient) -> None:
+        hold = lock(guest, showtime, "A1")
+
+        seen = status(bearer(hold["hold_token"]), showtime).json()
+
+        assert seen["seats"]["A1"] == "selected"
+        assert seen["hold"]["hold_id"] == hold["hold_id"]
+
+    def test_is_a_stranger_at_another_showtime(self, showtime: Showtime, guest: ApiClient) -> None:
+        elsewhere = make_showtime()
+        token = lock(guest, showtime, "A1")["hold_token"]
+        lock(guest, elsewhere, "A1")
+
+        seen = status(bearer(token), elsewhere).json()
+
+        assert (seen["hold"], seen["seats"]["A1"]) == (None, "locked")
+
+    def test_does_not_see_a_newer_hold_of_the_same_holder(self, showtime: Showtime, guest: ApiClient) -> None:
+        old = lock(guest, showtime, "A1")
+        guest.ask("DELETE", f"holds/{old['hold_id']}")
+        lock(guest, showtime, "A2")
+
+        answer = status(bearer(old["hold_token"]), showtime)
+
+        assert (answer.json()["hold"], answer.json()["seats"]["A2"]) == (None, "locked")
+        assert status(bearer(old["hold_token"]), showtime, If_None_Match=answer["ETag"]).status_code == 304
+
+
+class TestBestSeats:
+    def test_the_best_and_others(self, showtime: Showtime, nobody: ApiClient) -> None:
+        answer = nobody.ask("GET", f"showtimes/{showtime.pk}/seats/best?count=3").json()
+
+        assert set(answer) == {"seats", "alternatives", "server_time"}
+        groups = [answer["seats"], *answer["alternatives"]]
+        assert all(len(group) == 3 for group in groups)
+        assert len({code for group in groups for code in group}) == 3 * len(groups) > 3
+
+    def test_one_seat_if_no_count_is_given(self, showtime: Showtime, nobody: ApiClient) -> None:
+        assert len(nobody.ask("GET", f"showtimes/{showtime.pk}/seats/best").json()["seats"]) == 1
+
+    def test_none_where_so_many_are_not_together(self, showtime: Showtime, nobody: ApiClient) -> None:
+        answer = nobody.ask("GET", f"showtimes/{showtime.pk}/seats/best?count=4").json()
+
+        assert (answer["seats"], answer["alternatives"]) == ([], [])
+
+    @pytest.mark.parametrize("count", ["0", "-1", "abc", "1.5", "1e3", "NaN", "%00", "9" * 5000])
+    def test_a_count_that_is_none(self, showtime: Showtime, nobody: ApiClient, count: str) -> None:
+        answer = nobody.ask("GET", f"showtimes/{showtime.pk}/seats/best?count={count}")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_data")
+
+    @pytest.mark.parametrize("count", [11, 10_000, 10**40])
+    def test_more_than_a_hold_may_have(self, showtime: Showtime, nobody: ApiClient, count: int) -> None:
+        answer = nobody.ask("GET", f"showtimes/{showtime.pk}/seats/best?count={count}")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "too_many_seats")
+        assert answer.json()["limit"] == 10
+
+    def test_of_no_showtime(self, nobody: ApiClient, db: None) -> None:
+        assert nobody.ask("GET", "showtimes/999999999/seats/best").status_code == 404
