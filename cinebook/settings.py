@@ -147,7 +147,7 @@ DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql:
 REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
-# a connection of the process's pool, and so may the hub of its sockets.
+# a connection of the process's pool, and so may its ticker and the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
@@ -157,7 +157,7 @@ _pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
 DATABASES = {
     "default": service_urls.database(
-        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 1 if _pooled else None, direct=DATABASE_POOL
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 2 if _pooled else None, direct=DATABASE_POOL
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -203,7 +203,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "visibility_timeout": 3600,
 }
+# How often what a crash or a flush left behind is put right. Health complains when that stays away for three times.
+RECONCILE_EVERY = dt.timedelta(minutes=5)
 CELERY_BEAT_SCHEDULE = {
+    "reconcile": {
+        "task": "bookings.tasks.reconcile",
+        "schedule": RECONCILE_EVERY,
+        # While no worker runs, messages wait in the queue: all but the newest are then out of date.
+        "options": {"expires": RECONCILE_EVERY.total_seconds()},
+    },
     "top up the demo cinema's programme": {
         "task": "bookings.tasks.top_up_demo_showtimes",
         "schedule": crontab(hour="4", minute="30"),
@@ -330,7 +338,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "ENUM_NAME_OVERRIDES": {"ErrorCode": "cinebook.core.errors.ErrorCode", "UpOrDown": ["up", "down"]},
+    "ENUM_NAME_OVERRIDES": {
+        "ErrorCode": "cinebook.core.errors.ErrorCode",
+        "HealthStatus": ["ok", "degraded", "down"],
+        "SeatKind": ["seat", "wheelchair", "companion", "loveseat"],
+        "UpOrDown": ["up", "down"],
+    },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     # The id of a row, as seating.api.urls spells it.
     "PATH_CONVERTER_OVERRIDES": {"id": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}},

@@ -2,5 +2,6 @@
 
 from bookings.models.bookings import Booking, BookingStatus, Ticket, new_reference
 from bookings.models.payments import Payment, PaymentStatus
+from bookings.models.reconciler import ReconcilerRun
 
-__all__ = ["Booking", "BookingStatus", "Payment", "PaymentStatus", "Ticket", "new_reference"]
+__all__ = ["Booking", "BookingStatus", "Payment", "PaymentStatus", "ReconcilerRun", "Ticket", "new_reference"]

@@ -69,7 +69,9 @@ class ErrorSerializer(serializers.Serializer[dict[str, Any]]):
 
     code = serializers.ChoiceField([(code.value, code.name) for code in ErrorCode])
     detail = serializers.CharField()
-    errors = serializers.JSONField(required=False, help_text="What is wrong with the data, field by field.")
+    errors = serializers.JSONField(  # type: ignore[assignment] # the error's, not the form field's
+        required=False, help_text="What is wrong with the data, field by field."
+    )
     seats = serializers.DictField(child=serializers.CharField(), required=False, help_text="Why, seat by seat.")
     alternatives = serializers.ListField(
         child=serializers.ListField(child=serializers.CharField()),

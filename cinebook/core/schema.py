@@ -37,18 +37,20 @@ class Schema(AutoSchema):
 
     def _get_request_body(self, direction: Any = "request") -> Any:
         if self.method != "DELETE":
-            return super()._get_request_body(direction)
+            return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         # The library describes no body of a DELETE, and goes by the method's name.
         self.method = "POST"
         try:
-            return super()._get_request_body(direction)
+            return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         finally:
             self.method = "DELETE"
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         failures = {
             status: {
-                **self._get_response_for_code(OpenApiResponse(ErrorSerializer, description=description), status),
+                **self._get_response_for_code(  # type: ignore[no-untyped-call]
+                    OpenApiResponse(ErrorSerializer, description=description), status
+                ),
                 "headers": _FAILURE_HEADERS,
             }
             for status, description in _FAILURES.items()

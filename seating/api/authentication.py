@@ -104,7 +104,7 @@ def _session(request: Request) -> tuple[Claimant, None] | None:
     if claimant is None:
         return None
     # The header alone proves the page. Else the check would read the body as a form, however long it is.
-    http.POST = QueryDict()  # type: ignore[assignment]
+    http.POST = QueryDict()
     check = _CsrfCheck(lambda _request: None)  # type: ignore[arg-type]
     check.process_request(http)
     if check.process_view(http, _no_view, (), {}):

@@ -23,7 +23,7 @@ PROVISIONAL_MS = 10_000
 # How often a lock that stands in somebody's way is compared with PostgreSQL.
 CHECK_EVERY_MS = 1_000
 
-_LUA = Path(__file__).parent / "lua"
+LUA = Path(__file__).parent / "lua"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class GrantedHold:
     expires_at: dt.datetime
     lives_for: dt.timedelta
 
+    @property
+    def lives_for_ms(self) -> int:
+        """The same in milliseconds, at least 1: Redis takes no less."""
+        return max(1, int(self.lives_for.total_seconds() * 1000))
+
 
 def acquire(*, showtime_id: int, codes: Sequence[str], owner: LockOwner, nonce: uuid.UUID) -> dict[str, InTheWay]:
     """Lock all the seats for a moment, or none.
@@ -77,7 +82,7 @@ def acquire(*, showtime_id: int, codes: Sequence[str], owner: LockOwner, nonce: 
     lock = _lock(showtime_id=showtime_id, owner=owner, nonce=nonce, hold_id=None, locked_at=None, fence=None)
     try:
         reply: list[tuple[int, str, str]] = run_script(
-            _LUA / "acquire.lua",
+            LUA / "acquire.lua",
             [
                 *(keys.seat_lock(showtime_id, code) for code in codes),
                 *(keys.seat_checked(showtime_id, code) for code in codes),
@@ -102,24 +107,12 @@ def settle(*, hold: GrantedHold, nonce: uuid.UUID | None) -> None:
     """
     arguments: list[str | int] = []
     for code, fence in hold.fences.items():
-        arguments += [
-            code,
-            fence,
-            _lock(
-                showtime_id=hold.showtime_id,
-                owner=hold.owner,
-                nonce=nonce,
-                hold_id=hold.hold_id,
-                locked_at=hold.locked_at,
-                fence=fence,
-            ),
-        ]
-    milliseconds = max(1, int(hold.lives_for.total_seconds() * 1000))
+        arguments += [code, fence, lock_of(hold, code, nonce)]
     try:
         run_script(
-            _LUA / "settle.lua",
+            LUA / "settle.lua",
             _all_keys(hold.showtime_id, hold.fences, hold.hold_id),
-            [hold.owner.holder_id, milliseconds, _record(hold), *arguments],
+            [hold.owner.holder_id, hold.lives_for_ms, record_of(hold), *arguments],
         )
     except RedisAway:
         return
@@ -137,7 +130,7 @@ def release(*, showtime_id: int, hold_id: uuid.UUID, fences: Mapping[str, int], 
         fences: the fence of each seat after it left, by its code; a newer lock stays.
         remaining: the hold as it is now; None when it has ended.
     """
-    record = _record(remaining) if remaining else ""
+    record = record_of(remaining) if remaining else ""
     _release(showtime_id, fences, hold_id=hold_id, arguments=["", str(hold_id), record])
 
 
@@ -149,7 +142,7 @@ def forget(*, showtime_id: int, locks: Mapping[str, str]) -> None:
     """
     try:
         run_script(
-            _LUA / "forget.lua",
+            LUA / "forget.lua",
             [*(keys.seat_lock(showtime_id, code) for code in locks), keys.locked_seats(showtime_id)],
             [*locks.values(), *locks],
         )
@@ -177,12 +170,43 @@ def read(*, showtime_id: int, code: str) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
+def lock_of(hold: GrantedHold, code: str, nonce: uuid.UUID | None = None) -> str:
+    """Return the text of the lock of one of a hold's seats.
+
+    Args:
+        hold: as PostgreSQL has it.
+        code: the seat.
+        nonce: the attempt that asked for it, where that is known.
+    """
+    return _lock(
+        showtime_id=hold.showtime_id,
+        owner=hold.owner,
+        nonce=nonce,
+        hold_id=hold.hold_id,
+        locked_at=hold.locked_at,
+        fence=hold.fences[code],
+    )
+
+
+def record_of(hold: GrantedHold) -> str:
+    """Return the text of a hold's record."""
+    return json.dumps(
+        {
+            "hold_id": str(hold.hold_id),
+            "user_id": hold.owner.user_id,
+            "showtime_id": hold.showtime_id,
+            "seats": list(hold.fences),
+            "expires_at": hold.expires_at.isoformat(),
+        }
+    )
+
+
 def _release(showtime_id: int, fences: Mapping[str, int], *, hold_id: uuid.UUID, arguments: list[str]) -> None:
     if not fences:
         return
     seats: list[str | int] = [value for pair in fences.items() for value in pair]
     try:
-        run_script(_LUA / "release.lua", _all_keys(showtime_id, fences, hold_id), [*arguments, *seats])
+        run_script(LUA / "release.lua", _all_keys(showtime_id, fences, hold_id), [*arguments, *seats])
     except RedisAway:
         return
 
@@ -214,15 +238,3 @@ def _lock(
     if fence is not None:
         fields["fence"] = fence
     return json.dumps(fields)
-
-
-def _record(hold: GrantedHold) -> str:
-    return json.dumps(
-        {
-            "hold_id": str(hold.hold_id),
-            "user_id": hold.owner.user_id,
-            "showtime_id": hold.showtime_id,
-            "seats": list(hold.fences),
-            "expires_at": hold.expires_at.isoformat(),
-        }
-    )

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import uuid
 
+# The pattern that every key of this module matches.
+ALL = "*seat*:{*"
+
 
 def seat_lock(showtime_id: int, code: str) -> str:
     """The lock of one seat: JSON that says who holds it, with the hold's time to live."""
@@ -19,7 +22,7 @@ def seat_checked(showtime_id: int, code: str) -> str:
     return f"seat_checked:{{{showtime_id}}}:{code}"
 
 
-def seat_hold(showtime_id: int, hold_id: uuid.UUID) -> str:
+def seat_hold(showtime_id: int, hold_id: uuid.UUID | str) -> str:
     """The record of one hold: JSON with its seats and its end."""
     return f"seat_hold:{{{showtime_id}}}:{hold_id}"
 

@@ -95,6 +95,16 @@ def unended_hold(hold_id: uuid.UUID) -> HeldSeats | None:
     return holds[0] if holds else None
 
 
+def unended_holds(*, showtime_id: int) -> list[HeldSeats]:
+    """Return the holds with seats at a showtime that nobody has ended, even those whose time is over."""
+    return _read("hold.showtime_id = %s", [showtime_id])
+
+
+def showtimes_with_unended_holds() -> set[int]:
+    """Return the showtimes at which there is a hold that nobody has ended."""
+    return set(Hold.objects.filter(ended_at=None).order_by().values_list("showtime_id", flat=True).distinct())
+
+
 def _read(condition: str, parameters: list[Any]) -> list[HeldSeats]:
     with connection.cursor() as cursor:
         cursor.execute(_LIVE_HOLDS.format(condition=condition), parameters)

@@ -13,10 +13,12 @@ from seating.services.holding import (
     token_hash,
 )
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
+from seating.services.reconciling import SeatReconciliation, reconcile_seats
 
 __all__ = [
     "HoldAnswer",
     "ReleaseAnswer",
+    "SeatReconciliation",
     "check_quantity",
     "expire_holds",
     "extend_hold",
@@ -26,6 +28,7 @@ __all__ = [
     "make_missing_seats",
     "make_seats",
     "publish_layout",
+    "reconcile_seats",
     "release_seats",
     "schedule_showtime",
     "showtimes_with_lapsed_holds",

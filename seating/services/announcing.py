@@ -35,7 +35,7 @@ def announce_held(*, hold: HeldSeats, new: Iterable[str], version: int | None, n
     def after_commit() -> None:
         # A process that was stopped on the way no longer knows what is true; the lock ends by itself.
         if time.monotonic() - decided_at < TRUE_FOR_SECONDS:
-            locks.settle(hold=_granted(hold), nonce=nonce)
+            locks.settle(hold=granted(hold), nonce=nonce)
         if version is not None:
             broadcast.send(SeatsChanged(hold.showtime_id, version, dict.fromkeys(new, "locked")))
         broadcast.send(HoldChanged(hold.holder_id, hold.showtime_id))
@@ -67,10 +67,10 @@ def announce_freed(
             showtime_id=showtime_id,
             hold_id=hold_id,
             fences=fences,
-            remaining=_granted(remaining) if remaining else None,
+            remaining=granted(remaining) if remaining else None,
         )
         if remaining:
-            locks.settle(hold=_granted(remaining), nonce=None)
+            locks.settle(hold=granted(remaining), nonce=None)
         if expired:
             broadcast.send(HoldExpired(holder_id, showtime_id, hold_id, (*fences, *overtaken)))
         else:
@@ -85,7 +85,8 @@ def announce_seats(*, showtime_id: int, version: int, changes: Mapping[str, str]
     transaction.on_commit(lambda: broadcast.send(event), robust=True)
 
 
-def _granted(hold: HeldSeats) -> locks.GrantedHold:
+def granted(hold: HeldSeats) -> locks.GrantedHold:
+    """Return a hold as far as its locks want to know it."""
     return locks.GrantedHold(
         showtime_id=hold.showtime_id,
         hold_id=hold.hold_id,

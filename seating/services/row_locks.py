@@ -42,6 +42,14 @@ class LockedHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AnyHold:
+    """A hold, live or ended, whose row is locked."""
+
+    holder_id: int
+    ended: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -122,6 +130,36 @@ def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
             [showtime_id],
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+def lock_unended_holds(*, showtime_id: int) -> set[uuid.UUID]:
+    """Lock the holds of a showtime that nobody has ended, but for those that somebody else is busy with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM seating_hold
+            WHERE showtime_id = %s AND ended_at IS NULL
+            ORDER BY id
+            FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            [showtime_id],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def lock_holds(*, hold_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AnyHold]:
+    """Lock holds, ended or not, but for those that somebody else is busy with; return them as they are now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, ended_at IS NOT NULL FROM seating_hold
+            WHERE id = ANY(%s)
+            ORDER BY id
+            FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            [list(hold_ids)],
+        )
+        return {row[0]: AnyHold(*row[1:]) for row in cursor.fetchall()}
 
 
 def lock_seats(

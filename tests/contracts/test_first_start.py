@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +101,16 @@ def test_the_demo_cinema_shows_films_in_pages_with_hashed_styles(house: House) -
 
 def test_health_is_well(house: House) -> None:
     assert '"status": "ok"' in house.get("/api/v1/health")
+
+
+def test_the_reconciler_runs_when_the_worker_starts(house: House) -> None:
+    deadline = time.monotonic() + 30
+    while (run := json.loads(house.get("/api/v1/health"))["reconciler"]) is None:
+        assert time.monotonic() < deadline, "it has not run"
+        time.sleep(0.2)
+
+    assert (run["status"], run["findings"]) == ("ok", 0)
+    assert run["seconds_ago"] < 60
 
 
 def test_the_engines_can_be_reached_by_the_addresses_that_it_leaves(house: House) -> None:

@@ -12,7 +12,7 @@ from tests.support.asking import NOWHERE
 
 @pytest.fixture(autouse=True)
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", lambda event: None)
+    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
 
 
 @pytest.fixture

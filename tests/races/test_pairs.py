@@ -6,11 +6,12 @@ started first. No test here depends on how fast anything is.
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.db import IntegrityError, connection
@@ -38,6 +39,10 @@ def in_line(showtime: Showtime, first: Work, second: Work, *, code: str = "A1") 
                 futures.append(start(work))
                 wait_for_waiters(waiting)
         return futures[0].result(DEADLINE), futures[1].result(DEADLINE)
+
+
+def expiring(showtime: Showtime) -> Work:
+    return functools.partial(expire_holds, showtime_id=showtime.pk)
 
 
 def won(outcome: Any) -> bool:
@@ -104,7 +109,7 @@ class Unguarded:
         self._cursor = connection.cursor()
         self._removed = removed
 
-    def __enter__(self) -> Unguarded:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -151,7 +156,7 @@ class TestTheControl:
         self, showtime: Showtime, ada: Holder, ben: Holder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The second guard, which knows nothing of the first."""
-        monkeypatch.setattr(seat_changes, "_close_audit", lambda *args: None)
+        monkeypatch.setattr(seat_changes, "_close_audit", lambda *_: None)
         with pytest.raises(IntegrityError, match="seat_is_in_one_live_hold"):
             self.race(showtime, ada, ben)
         monkeypatch.undo()
@@ -210,18 +215,14 @@ class TestTakeover:
         assert_sound(showtime.pk)
 
     def test_expired_and_then_taken(self, showtime: Showtime, ben: Holder) -> None:
-        freed, taken = in_line(
-            showtime, lambda: expire_holds(showtime_id=showtime.pk), lambda: hold(showtime, ben, "A1")
-        )
+        freed, taken = in_line(showtime, expiring(showtime), lambda: hold(showtime, ben, "A1"))
         assert freed == 2
         assert won(taken)
         assert list(SeatHold.objects.filter(end_reason="overtaken")) == []
         assert_sound(showtime.pk)
 
     def test_taken_and_then_expired(self, showtime: Showtime, ben: Holder, over: uuid.UUID) -> None:
-        taken, freed = in_line(
-            showtime, lambda: hold(showtime, ben, "A1"), lambda: expire_holds(showtime_id=showtime.pk)
-        )
+        taken, freed = in_line(showtime, lambda: hold(showtime, ben, "A1"), expiring(showtime))
         assert won(taken)
         # What it waited for is somebody else's now; only the other seat is left to free.
         assert freed == 1
@@ -240,7 +241,7 @@ class TestTakeover:
         taken, extended, _freed = race(
             lambda: hold(showtime, ben, "A1"),
             lambda: extend(showtime, ada),
-            lambda: expire_holds(showtime_id=showtime.pk),
+            expiring(showtime),
         )
         assert won(taken) or taken.code is ErrorCode.SEAT_LOCKED
         assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
@@ -306,12 +307,12 @@ class TestExtendAndExpire:
     def test_in_time(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
         pass_for(held.hold_id, 800)
-        extended, freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
+        extended, freed = race(lambda: extend(showtime, ada), expiring(showtime))
         assert (extended.hold_id, freed) == (held.hold_id, 0)
         assert_sound(showtime.pk)
 
     def test_too_late(self, showtime: Showtime, ada: Holder) -> None:
         run_out(hold(showtime, ada, "A1").hold.hold_id)
-        extended, _freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
+        extended, _freed = race(lambda: extend(showtime, ada), expiring(showtime))
         assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
         assert_sound(showtime.pk)

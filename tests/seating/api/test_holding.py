@@ -89,7 +89,9 @@ class TestLock:
         locked_at, expires_at, cap = (
             parse_datetime(hold[name]) for name in ("locked_at", "expires_at", "max_expires_at")
         )
-        assert locked_at and expires_at and cap
+        assert locked_at is not None
+        assert expires_at is not None
+        assert cap is not None
         assert expires_at - locked_at == dt.timedelta(seconds=900)
         assert cap - locked_at == dt.timedelta(seconds=2700)
         redis_lock = locks.read(showtime_id=showtime.pk, code="A1")

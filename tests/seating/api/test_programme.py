@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
@@ -226,7 +227,7 @@ class TestLayout:
             "accessible": True,
         }
         xs = [seat["x"] for seat in layout["rows"][0]["seats"]]
-        assert [right - left for left, right in zip(xs, xs[1:], strict=False)] == [1, 1, 2, 1, 1]
+        assert [right - left for left, right in itertools.pairwise(xs)] == [1, 1, 2, 1, 1]
 
     def test_may_be_kept_by_everybody_and_asked_for_again(self, nobody: ApiClient, showtime: Showtime) -> None:
         first = nobody.ask("GET", f"showtimes/{showtime.pk}/layout")

@@ -253,7 +253,7 @@ BAD_TOKENS = {
 def _with_holder(token: str, holder_id: int) -> str:
     header, _payload, signature = token.split(".")
     payload = base64.urlsafe_b64encode(json.dumps({**GOOD, "holder_id": holder_id}).encode()).rstrip(b"=").decode()
-    return ".".join((header, payload, signature))
+    return f"{header}.{payload}.{signature}"
 
 
 class TestABadTokenIsNeverNobody:

@@ -25,7 +25,7 @@ from cinebook.engines.throwaway import Engines, running_engines
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 START_SECONDS = 40.0
-# As docs/protocol.md promises it while all is well, and while the messages between processes are lost.
+# Until a change is seen: while all is well, and while messages between processes are lost and PostgreSQL is asked.
 AT_ONCE, SOON = 1.0, 2.0
 PROCESS = {
     "SECRET_KEY": "k" * 50,

@@ -38,6 +38,12 @@ def ben() -> Holder:
 
 
 @pytest.fixture
+def people(ada: Holder, ben: Holder) -> tuple[Holder, Holder]:
+    """Both of them."""
+    return ada, ben
+
+
+@pytest.fixture
 def without_redis(settings: Settings) -> None:
     settings.REDIS_URL = NOWHERE
 

@@ -379,8 +379,9 @@ class TestLocksInRedis:
 
     @pytest.mark.parametrize("case", ["sold", "blocked", "too many", "not on sale", "paying"])
     def test_who_is_refused_by_postgresql_leaves_nothing(
-        self, showtime: Showtime, ada: Holder, ben: Holder, redis: Redis, settings: Settings, case: str
+        self, showtime: Showtime, people: tuple[Holder, Holder], redis: Redis, settings: Settings, case: str
     ) -> None:
+        ada, ben = people
         match case:
             case "sold":
                 sell(showtime, ben, "A2")

@@ -1,0 +1,1 @@
+"""Reads of what was bought, and of the reconciler's record."""

@@ -1,0 +1,74 @@
+"""One run of the reconciler over both apps, and the record that it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+
+import structlog
+from django.db import DatabaseError
+from django.db.models.functions import Now
+
+from bookings.models import ReconcilerRun
+from bookings.selectors.invariants import BOOKING_INVARIANTS
+from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
+from seating.services import SeatReconciliation, reconcile_seats
+
+log = structlog.get_logger(__name__)
+
+RUNS_ARE_KEPT_FOR = dt.timedelta(days=30)
+
+
+def reconcile() -> ReconcilerRun:
+    """Put right what a crash, a flush or a mistake left behind, check the invariants, and write down what was done.
+
+    Harmless when it is run again, or twice at the same time.
+
+    Returns:
+        The record of this run; its `error` says at which showtimes a step failed, if any did.
+
+    Raises:
+        Exception: whatever ended it early, such as PostgreSQL being away; the record says so too, if it can be written.
+    """
+    begun = time.monotonic()
+    run = ReconcilerRun.objects.create()
+    try:
+        _write_down(run, reconcile_seats())
+        _check_invariants(run)
+    except Exception as error:
+        log.exception("reconciler.failed")
+        run.error = f"{type(error).__name__}: {error}"
+        try:
+            _finish(run, begun)
+        except DatabaseError as away:
+            log.warning("reconciler.record_lost", error=str(away))
+        raise
+    _finish(run, begun)
+    ReconcilerRun.objects.filter(started_at__lt=Now() - RUNS_ARE_KEPT_FOR).delete()
+    return run
+
+
+def _write_down(run: ReconcilerRun, seats: SeatReconciliation) -> None:
+    run.expired_seats = seats.expired_seats
+    run.repaired_rows = seats.repaired_rows
+    run.redis_up = seats.locks is not None
+    if seats.locks:
+        for name, count in dataclasses.asdict(seats.locks).items():
+            setattr(run, name, count)
+    run.error = "\n".join(seats.failures)
+
+
+def _check_invariants(run: ReconcilerRun) -> None:
+    findings = [dataclasses.asdict(finding) for finding in broken_invariants([*SEAT_INVARIANTS, *BOOKING_INVARIANTS])]
+    for finding in findings:
+        log.error("invariant.broken", **finding)
+    run.findings = findings
+
+
+def _finish(run: ReconcilerRun, begun: float) -> None:
+    run.finished_at = Now()
+    run.took_ms = round((time.monotonic() - begun) * 1000)
+    run.save()
+    run.refresh_from_db(fields=["finished_at"])
+    log.info("reconciler.finished", outcome=run.outcome, took_ms=run.took_ms)

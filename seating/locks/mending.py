@@ -1,0 +1,144 @@
+"""Putting Redis right from PostgreSQL: for the reconciler alone.
+
+It works in this order: `everything` finds what there is, `look` reads one showtime's part, then PostgreSQL is asked,
+and `mend` writes. A lock is only written once its transaction has committed; so whatever was seen before PostgreSQL was
+asked, and is not what PostgreSQL answers, is out of date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from cinebook.core.redis import RedisAway, locks_command, run_script
+from seating.locks import LUA, PROVISIONAL_MS, GrantedHold, keys, lock_of, record_of
+
+# Redis' clock and PostgreSQL's are read one after the other: an end that differs by less is the same.
+TOLERANCE_MS = 1_000
+# How many keys Redis looks at before it serves somebody else in between.
+SCAN_COUNT = 1_000
+
+_LOCK = re.compile(r"seat_lock:\{(\d{1,18})\}:(.+)", re.DOTALL)
+_RECORD = re.compile(r"seat_hold:\{(\d{1,18})\}:(.+)", re.DOTALL)
+_INDEX = re.compile(r"locked_seats:\{(\d{1,18})\}")
+
+
+@dataclasses.dataclass(slots=True)
+class Found:
+    """What Redis has of a showtime: the codes that its locks name, and the ids that its records name."""
+
+    codes: set[str] = dataclasses.field(default_factory=set)
+    hold_ids: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seen:
+    """The texts of a showtime's locks by seat, and of its records by hold; empty where there was none."""
+
+    locks: Mapping[str, str]
+    records: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mended:
+    """How many keys, and lines of the index, were put right."""
+
+    locks_written: int = 0
+    locks_removed: int = 0
+    records_written: int = 0
+    records_removed: int = 0
+    index_lines: int = 0
+
+    def __add__(self, other: Mended) -> Mended:
+        """Return both together."""
+        return Mended(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+
+def everything() -> dict[int, Found] | None:
+    """Return what Redis has, by showtime; None if it is away.
+
+    This is the one place that scans: locks whose showtime has no hold any more, or whose index is lost, can be found in
+    no other way, and here nobody waits. SCAN lets others in between its steps.
+    """
+    try:
+        names = locks_command(lambda redis: list(redis.scan_iter(match=keys.ALL, count=SCAN_COUNT)))
+    except RedisAway:
+        return None
+    found: dict[int, Found] = defaultdict(Found)
+    for name in names:
+        if lock := _LOCK.fullmatch(name):
+            found[int(lock[1])].codes.add(lock[2])
+        elif record := _RECORD.fullmatch(name):
+            found[int(record[1])].hold_ids.add(record[2])
+        elif index := _INDEX.fullmatch(name):
+            found[int(index[1])]
+    return dict(found)
+
+
+def look(*, showtime_id: int, found: Found) -> Seen | None:
+    """Read the locks and the records that were found at a showtime, and those that its index names; None if away."""
+
+    def read(redis: Any) -> tuple[list[str], list[str | None]]:
+        codes = sorted(found.codes.union(redis.zrange(keys.locked_seats(showtime_id), 0, -1)))
+        names = [keys.seat_lock(showtime_id, code) for code in codes]
+        names += [keys.seat_hold(showtime_id, hold_id) for hold_id in hold_ids]
+        return codes, redis.mget(names) if names else []
+
+    hold_ids = sorted(found.hold_ids)
+    try:
+        codes, texts = locks_command(read)
+    except RedisAway:
+        return None
+    text_of = [text or "" for text in texts]
+    return Seen(
+        locks=dict(zip(codes, text_of[: len(codes)], strict=True)),
+        records=dict(zip(hold_ids, text_of[len(codes) :], strict=True)),
+    )
+
+
+def mend(
+    *, showtime_id: int, seen: Seen, holds: Collection[GrantedHold], busy: Collection[GrantedHold]
+) -> Mended | None:
+    """Write what PostgreSQL says of a showtime over what Redis says, and delete what PostgreSQL does not know.
+
+    Args:
+        showtime_id: where.
+        seen: what `look` read, before PostgreSQL was asked.
+        holds: the live holds; their rows are locked, so that none of them changes until this has been written.
+        busy: holds that somebody else is changing, and whose locks they will write: left alone.
+
+    Returns:
+        What was put right; None if Redis is away.
+    """
+    busy_codes = {code for hold in busy for code in hold.fences}
+    busy_ids = {str(hold.hold_id) for hold in busy}
+    hold_of = {code: hold for hold in holds for code in hold.fences}
+    codes = sorted((seen.locks.keys() | hold_of.keys()) - busy_codes)
+    by_id = {str(hold.hold_id): hold for hold in holds}
+    hold_ids = sorted((seen.records.keys() | by_id.keys()) - busy_ids)
+    if not codes and not hold_ids:
+        return Mended()
+
+    arguments: list[str | int] = [len(codes), PROVISIONAL_MS, TOLERANCE_MS]
+    for code in codes:
+        arguments += [code, seen.locks.get(code, ""), *_wanted_lock(hold_of.get(code), code)]
+    for hold_id in hold_ids:
+        arguments += [seen.records.get(hold_id, ""), *_wanted_record(by_id.get(hold_id))]
+    names = [keys.seat_lock(showtime_id, code) for code in codes]
+    names += [keys.seat_hold(showtime_id, hold_id) for hold_id in hold_ids]
+    try:
+        counts: Any = run_script(LUA / "mend.lua", [*names, keys.locked_seats(showtime_id)], arguments)
+    except RedisAway:
+        return None
+    return Mended(*counts)
+
+
+def _wanted_lock(hold: GrantedHold | None, code: str) -> tuple[str, int, int]:
+    return (lock_of(hold, code), hold.fences[code], hold.lives_for_ms) if hold else ("", 0, 0)
+
+
+def _wanted_record(hold: GrantedHold | None) -> tuple[str, int]:
+    return (record_of(hold), hold.lives_for_ms) if hold else ("", 0)

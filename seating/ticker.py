@@ -1,0 +1,85 @@
+"""The door of the clock: in each web process, once a second, holds whose time is over are ended.
+
+So a seat that has run out reads `available` within about a second. Whichever process comes first does it; the others
+pass over what it is busy with. Should no process tick, the next person who wants the seat takes it over, and the
+reconciler frees the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from django.db import InterfaceError, OperationalError, connection
+
+from cinebook.core.errors import Refusal
+from seating.services import expire_holds, showtimes_with_lapsed_holds
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 1.0
+# How long a stopping process waits for the tick that is under way.
+STOP_SECONDS = 5.0
+
+
+class Ticker:
+    """Ends holds that have run out, from a thread of its own, between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        # A daemon, so that a PostgreSQL that does not answer cannot keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        # What has gone wrong and was said: every second would be too often.
+        self._said: set[str] = set()
+
+    def start(self) -> None:
+        """Begin, once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the tick that is under way."""
+        self._stopped.set()
+        self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._tick()
+            self._stopped.wait(TICK_SECONDS)
+
+    def _tick(self) -> None:
+        try:
+            wrong = self._end_what_is_over()
+        except (OperationalError, InterfaceError) as error:
+            wrong = {"database"}
+            self._say("database", error)
+        except Exception as error:  # noqa: BLE001 - a clock goes on
+            wrong = {"tick"}
+            self._say("tick", error)
+        finally:
+            # Back to the pool, for a tick needs it for a few milliseconds only; a broken one is thrown away.
+            connection.close()
+        for trouble in self._said - wrong:
+            log.info("ticker.well_again", trouble=trouble)
+        self._said &= wrong
+
+    def _end_what_is_over(self) -> set[str]:
+        """End the holds that are over; return at which showtimes that went wrong."""
+        wrong = set()
+        for showtime_id in showtimes_with_lapsed_holds():
+            if self._stopped.is_set():
+                break
+            try:
+                expire_holds(showtime_id=showtime_id)
+            except Refusal:
+                continue  # a row stayed locked; there is a next second
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:  # noqa: BLE001 - one showtime must not stop the clock of the others
+                wrong.add(trouble := f"showtime {showtime_id}")
+                self._say(trouble, error)
+        return wrong
+
+    def _say(self, trouble: str, error: Exception) -> None:
+        if trouble not in self._said:
+            self._said.add(trouble)
+            log.error("ticker.trouble", trouble=trouble, exc_info=error)
