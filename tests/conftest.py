@@ -6,9 +6,11 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from django.test import TransactionTestCase
 from redis import Redis
 
 from tests import settings as own
+from tests.support.cleaning import delete_everything
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +25,14 @@ def pytest_runtest_makereport(
     if report.skipped and item.config.getoption("--no-skips"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_cleaning() -> Iterator[None]:
+    """Tests that commit are as quick as those that do not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", delete_everything)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -89,4 +89,4 @@ def _end_empty_holds(hold_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, int, li
             """,
             [hold_ids],
         )
-        return cursor.fetchall()
+        return [(row[0], row[1], row[2]) for row in cursor.fetchall()]

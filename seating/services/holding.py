@@ -118,18 +118,19 @@ def hold_best_seats(*, holder_id: int, user_id: int | None, showtime_id: int, qu
         Refusal: `seat_held` if nowhere so many seats together are free; or what `hold_seats` raises.
     """
     check_quantity(quantity)
-    for attempts_left in reversed(range(BEST_SEATS_ATTEMPTS)):
+    attempt = 0
+    while True:
+        attempt += 1
         groups = offered_seats(showtime_id=showtime_id, count=quantity)
         if not groups:
             raise Refusal(ErrorCode.SEAT_HELD, NONE_TOGETHER, alternatives=[])
         # Everybody is offered the same best seats: whoever was too slow for them is better off with other ones.
-        codes = groups[0] if attempts_left == BEST_SEATS_ATTEMPTS - 1 else random.choice(groups)  # noqa: S311
+        codes = groups[0] if attempt == 1 else random.choice(groups)  # noqa: S311
         try:
             return hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=codes)
         except SeatsRefused:
-            if not attempts_left:
+            if attempt == BEST_SEATS_ATTEMPTS:
                 raise
-    raise AssertionError("the loop returns or raises")
 
 
 def extend_hold(

@@ -31,15 +31,20 @@ def run_sale(work: Callable[[], Result]) -> Result:
         Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or whatever
             `work` refuses; in either case nothing has changed.
     """
-    for attempt in (1, 2):
+    try:
         try:
-            with transaction.atomic(durable=True):
-                return work()
+            return _commit(work)
         except OperationalError as error:
-            if isinstance(error.__cause__, errors.DeadlockDetected) and attempt == 1:
-                log.warning("sale.deadlock_retried")
-                continue
-            if isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
-                raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error
-            raise
-    raise AssertionError("the loop returns or raises")
+            if not isinstance(error.__cause__, errors.DeadlockDetected):
+                raise
+            log.warning("sale.deadlock_retried")
+            return _commit(work)
+    except OperationalError as error:
+        if isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
+            raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error
+        raise
+
+
+def _commit(work: Callable[[], Result]) -> Result:
+    with transaction.atomic(durable=True):
+        return work()

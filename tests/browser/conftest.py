@@ -21,7 +21,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it lives, Playwright's loop runs in this thread, and tests of asynchronous code
+# could not start theirs.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium; a test that needs it is skipped where it is not installed."""
     if not CHROMIUM.exists():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import InterfaceError, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
 from cinebook import service_urls
@@ -31,8 +32,8 @@ def database_away(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise request.param("nobody answers")
 
-    monkeypatch.setattr(connection, "ensure_connection", refuse)
-    monkeypatch.setattr(connection, "cursor", refuse)
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", refuse)
+    monkeypatch.setattr(BaseDatabaseWrapper, "cursor", refuse)
 
 
 def code(answer: Any) -> tuple[int, str]:

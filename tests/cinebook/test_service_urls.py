@@ -24,7 +24,15 @@ def test_database_url_is_read_as_libpq_reads_it() -> None:
         "sslmode": "require",
         "connect_timeout": 5,
         "options": "-c lock_timeout=2000",
+        "server_side_binding": True,
+        "prepare_threshold": 5,
     }
+
+
+def test_behind_a_bouncer_nothing_is_prepared() -> None:
+    entry = service_urls.database("postgresql://bouncer/house", pool_size=None, direct=False)
+
+    assert not entry["OPTIONS"].keys() & {"server_side_binding", "prepare_threshold"}
 
 
 def test_nobody_waits_for_a_row_for_ever_and_options_of_the_url_stay() -> None:

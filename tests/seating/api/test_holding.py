@@ -496,7 +496,7 @@ class TestOwnHolds:
             assert guest.ask(method, f"holds/{ended}").content == unknown.content
         assert guest.ask("GET", f"holds/{live}").status_code == 200
 
-    @pytest.mark.parametrize("key", ["1", "x", "%00", "0" * 32, "{}", str(uuid.uuid4())[:-1]])
+    @pytest.mark.parametrize("key", ["1", "x", "%00", "0" * 32, "{}", "a1636560-7200-421b-a309-e354e0026ec"])
     def test_with_an_odd_id(self, guest: ApiClient, key: str) -> None:
         assert refusal(guest.ask("GET", f"holds/{key}")) == (404, "not_found")
 
