@@ -1,12 +1,14 @@
 """The one port.
 
 HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
-hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The ticker lives as long as the process.
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The ticker and
+the hub of the sockets live as long as the process.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cinebook.settings")
@@ -22,18 +24,28 @@ from django.conf import settings  # noqa: E402
 
 from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
+from seating.consumers import SeatsConsumer  # noqa: E402
+from seating.live.hub import LiveUpdates  # noqa: E402
 from seating.ticker import Ticker  # noqa: E402
+
+sockets: dict[str, Callable[[Any, Any, Any], Awaitable[None]]] = {"/ws/seats/": SeatsConsumer.serve}
+
+
+async def socket(scope: Any, receive: Any, send: Any) -> None:
+    """Serve a socket, or close it before it opens: a 403."""
+    await sockets.get(scope["path"], refuse)(scope, receive, send)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
     """Close a socket before it opens."""
+    await receive()
     await send({"type": "websocket.close"})
 
 
 application = ProtocolTypeRouter(
     {
         "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
-        "websocket": refuse,
-        "lifespan": Lifespan(Ticker()),
+        "websocket": socket,
+        "lifespan": Lifespan(Ticker(), LiveUpdates()),
     }
 )

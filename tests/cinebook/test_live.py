@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def heard(group: str, *sends: Any) -> list[dict[str, Any]]:
-    """Return what somebody in the group hears, as many messages as are sent."""
+    """Return what another process in the group hears, as many messages as are sent; without what names the sender."""
     config = channel_layers.configs["default"]["CONFIG"]
 
     async def listen() -> list[dict[str, Any]]:
@@ -35,6 +35,9 @@ def heard(group: str, *sends: Any) -> list[dict[str, Any]]:
             send()
         messages = [await asyncio.wait_for(layer.receive(channel), DEADLINE) for _ in sends]
         await layer.flush()
+        for envelope in messages:
+            assert envelope.pop("group") == group
+            assert envelope.pop("sender")
         return messages
 
     return asyncio.run(listen())
