@@ -32,10 +32,8 @@ class House:
     def __init__(self, address: str, database_url: str) -> None:
         self.address = address
         self._database_url = database_url
-        self._showtimes = iter(
-            row[0]
-            for row in self.sql("SELECT id FROM seating_showtime WHERE starts_at > now() + '6 hours' ORDER BY id")
-        )
+        later = self.sql("SELECT id FROM seating_showtime WHERE starts_at > now() + '6 hours' ORDER BY id")
+        self._showtimes = iter([row[0] for row in later])
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in the house's database; return its rows."""

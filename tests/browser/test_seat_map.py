@@ -73,7 +73,7 @@ def stands(page: Page, code: str, status: str) -> None:
 
 def settled(page: Page, code: str, status: str) -> None:
     stands(page, code, status)
-    expect(page.locator(f"#seat-{code}")).not_to_have_attribute("data-pending", re.compile(""))
+    expect(page.locator(f"#seat-{code}[data-pending]")).to_have_count(0)
 
 
 def live(page: Page) -> None:
@@ -211,7 +211,7 @@ class TestPicking:
 
         page.route("**/seats/lock", cut)
         seat(page, "B3").click()
-        stands(page, "B3", "selected")
+        expect(page.locator("#seat-B3")).to_have_attribute("data-pending", "hold")
         expect(seat(page, "B3")).to_have_attribute("aria-busy", "true")
         expect(page.get_by_role("alert")).to_contain_text("trying again")
         settled(page, "B3", "selected")

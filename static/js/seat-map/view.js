@@ -101,15 +101,15 @@ export class SeatMapView {
     const { seat, place } = found;
     const status = this.#store.status(code);
     const pending = this.#selection.pending(code);
-    const looks = pending === "hold" ? Status.SELECTED : pending === "release" ? Status.AVAILABLE : status;
-    seat.dataset.status = looks;
+    // What is pending shows beside how the seat stands: nothing is called selected before the server has said so.
+    seat.dataset.status = status;
     if (pending) seat.dataset.pending = pending;
     else delete seat.dataset.pending;
     place.ariaBusy = pending ? "true" : null;
-    const mine = looks === Status.SELECTED;
+    const mine = status === Status.SELECTED;
     const closed = "closed" in this.#map.dataset;
     place.ariaPressed = mine ? "true" : status === Status.AVAILABLE && !closed ? "false" : null;
-    place.ariaDisabled = !mine && (closed || looks !== Status.AVAILABLE) ? "true" : null;
+    place.ariaDisabled = !mine && (closed || status !== Status.AVAILABLE) ? "true" : null;
     const said = pending === "hold" ? "being-held" : pending === "release" ? "being-released" : status;
     const name = this.#words.say("name", {
       code,
