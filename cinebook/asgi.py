@@ -42,10 +42,13 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
+live = LiveUpdates()
+
 application = ProtocolTypeRouter(
     {
         "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
         "websocket": socket,
-        "lifespan": Lifespan(Ticker(), LiveUpdates()),
+        # What ticks asks who is present, so it begins later and ends earlier.
+        "lifespan": Lifespan(live, Ticker(present=live.present)),
     }
 )

@@ -1,4 +1,4 @@
-"""The door of the clock: in each web process, once a second, holds whose time is over are ended.
+"""The door of the clock: in each web process, once a second, holds whose time is over, or whose page was left, are ended.
 
 So a seat that has run out reads `available` within about a second. Whichever process comes first does it; the others
 pass over what it is busy with. Should no process tick, the next person who wants the seat takes it over, and the
@@ -8,12 +8,13 @@ reconciler frees the rest.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from cinebook.core.errors import Refusal
-from seating.services import expire_holds, showtimes_with_lapsed_holds
+from seating.services import expire_holds, let_go_of_left_holds, showtimes_with_lapsed_holds
 
 log = structlog.get_logger(__name__)
 
@@ -23,9 +24,14 @@ STOP_SECONDS = 5.0
 
 
 class Ticker:
-    """Ends holds that have run out, from a thread of its own, between `start` and `stop`."""
+    """Ends holds that have run out or were left, from a thread of its own, between `start` and `stop`.
 
-    def __init__(self) -> None:
+    Args:
+        present: tells the holder and the showtime of each socket that this process has open on a seat map.
+    """
+
+    def __init__(self, *, present: Callable[[], Collection[tuple[int, int]]] = frozenset) -> None:
+        self._present = present
         self._stopped = threading.Event()
         # A daemon, so that a PostgreSQL that does not answer cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
@@ -63,7 +69,7 @@ class Ticker:
         self._said &= wrong
 
     def _end_what_is_over(self) -> set[str]:
-        """End the holds that are over; return at which showtimes that went wrong."""
+        """End the holds that are over, and those that were left; return at which showtimes that went wrong."""
         wrong = set()
         for showtime_id in showtimes_with_lapsed_holds():
             if self._stopped.is_set():
@@ -77,6 +83,7 @@ class Ticker:
             except Exception as error:  # noqa: BLE001 - one showtime must not stop the clock of the others
                 wrong.add(trouble := f"showtime {showtime_id}")
                 self._say(trouble, error)
+        let_go_of_left_holds(present=self._present())
         return wrong
 
     def _say(self, trouble: str, error: Exception) -> None:

@@ -31,7 +31,14 @@ from seating.serializers import (
     instant,
     seat_status,
 )
-from seating.services import check_quantity, extend_hold, hold_seats, make_missing_seats, release_seats
+from seating.services import (
+    check_quantity,
+    extend_hold,
+    hold_seats,
+    make_missing_seats,
+    release_seats,
+    still_there,
+)
 
 
 class SeatStatus(ApiView):
@@ -47,6 +54,9 @@ class SeatStatus(ApiView):
         """Return every seat's status as the caller sees it; 304 if nothing has changed since `If-None-Match`."""
         holder_id, hold = _viewer(request, pk)
         known = parse_etags(request.headers.get("If-None-Match", ""))
+        if hold and hold.left:
+            # One of their pages was closed, but this one is open.
+            still_there(hold_id=hold.hold_id)
         if known:
             tag = _tag(current_version(showtime_id=pk), hold)
             if tag in known or "*" in known:

@@ -88,6 +88,15 @@ class Hub:
                 del self._holders[sockets.holder_id]
                 self._spawn(self._listener.unsubscribe(holder_group(sockets.holder_id)))
 
+    def present(self) -> set[tuple[int, int]]:
+        """Return the holder and the showtime of each socket that watches one; from any thread."""
+        return {
+            (sockets.holder_id, showtime_id)
+            for sockets in tuple(self._holders.values())
+            for viewer in tuple(sockets.viewers)
+            for showtime_id in tuple(viewer.joined)
+        }
+
     async def watch(self, viewer: Viewer, showtime_id: int, frame_id: FrameId | None = None) -> None:
         """Show a socket the seats of a showtime, now and as they change; again, if it watches it already.
 
@@ -228,6 +237,10 @@ class LiveUpdates:
         self._loop = asyncio.get_running_loop()
         self._hub = _hubs[self._loop] = Hub()
         self._hub.start()
+
+    def present(self) -> set[tuple[int, int]]:
+        """Return the holder and the showtime of each socket that watches one; from any thread."""
+        return self._hub.present()
 
     def stop(self) -> None:
         """End it, from another thread; the event loop goes on meanwhile."""

@@ -12,6 +12,7 @@ from seating.services.holding import (
     release_seats,
     token_hash,
 )
+from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.reconciling import SeatReconciliation, reconcile_seats
 
@@ -25,6 +26,8 @@ __all__ = [
     "guest_holder",
     "hold_best_seats",
     "hold_seats",
+    "leave",
+    "let_go_of_left_holds",
     "make_missing_seats",
     "make_seats",
     "publish_layout",
@@ -32,6 +35,8 @@ __all__ = [
     "release_seats",
     "schedule_showtime",
     "showtimes_with_lapsed_holds",
+    "stay",
+    "still_there",
     "token_hash",
     "user_holder",
 ]
