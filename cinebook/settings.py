@@ -245,6 +245,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "cinebook.core.failures.RefusalMiddleware",
 ]
 
 CSRF_FAILURE_VIEW = "cinebook.core.failures.csrf_failed"
@@ -264,6 +265,20 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
+
+# Mail, for those who forgot their password. Without a server it is kept in a folder, where the demo's is read.
+EMAIL_HOST = text("EMAIL_HOST")
+EMAIL_PORT = whole_number("EMAIL_PORT", 587, at_least=1, at_most=65_535)
+EMAIL_HOST_USER = text("EMAIL_USER")
+EMAIL_HOST_PASSWORD = text("EMAIL_PASSWORD")
+EMAIL_USE_TLS = switch("EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 5
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+DEFAULT_FROM_EMAIL = text("EMAIL_FROM", f"{CINEMA_NAME} <tickets@localhost>")
 
 TEMPLATES = [
     {

@@ -22,6 +22,7 @@ api: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include(api)),
+    path("", include("bookings.urls")),
     path("", include("seating.urls")),
 ]
 

@@ -1,5 +1,6 @@
 """Writes. Every door (REST, socket, page, admin, task, command line) comes through here."""
 
+from seating.services.adopting import adopt_holds
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
 from seating.services.holders import guest_holder, user_holder
 from seating.services.holding import (
@@ -17,6 +18,7 @@ from seating.services.programme import make_missing_seats, make_seats, publish_l
 __all__ = [
     "HoldAnswer",
     "ReleaseAnswer",
+    "adopt_holds",
     "check_quantity",
     "expire_holds",
     "extend_hold",

@@ -44,6 +44,17 @@ class LockedHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ContendingHold:
+    """The live hold of one of several holders at a showtime, whose row is locked."""
+
+    hold_id: uuid.UUID
+    holder_id: int
+    paying: bool
+    lapsed: bool
+    locked_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -88,6 +99,37 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
         now=now,
         prices=json.loads(prices or "{}"),
     )
+
+
+def lock_holders(holder_ids: Collection[int]) -> None:
+    """Lock the rows of several holders by the order of their ids, for what concerns them together."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM seating_holder WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(holder_ids)]
+        )
+
+
+def lock_contending_holds(*, holder_ids: Collection[int], showtime_id: int) -> dict[int, ContendingHold]:
+    """Lock the live holds of several holders at a showtime by the order of their ids.
+
+    Args:
+        holder_ids: whose; the holders' rows are locked.
+
+    Returns:
+        The holds by their holders; those who have none are missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, paying, expires_at <= clock_timestamp() AND NOT paying, locked_at
+            FROM seating_hold
+            WHERE holder_id = ANY(%s) AND showtime_id = %s AND ended_at IS NULL
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            [list(holder_ids), showtime_id],
+        )
+        return {row[1]: ContendingHold(*row) for row in cursor.fetchall()}
 
 
 def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | None = None) -> LockedHold | None:
