@@ -14,7 +14,5 @@ urlpatterns: list[URLPattern] = [
     path("accounts/password/", accounts.PasswordChange.as_view(), name="password_change"),
     path("accounts/password/forgotten/", accounts.ForgottenPassword.as_view(), name="password_reset"),
     path("accounts/password/sent/", accounts.ForgottenPasswordSent.as_view(), name="password_reset_done"),
-    path(
-        "accounts/password/reset/<uidb64>/<token>/", accounts.PasswordReset.as_view(), name="password_reset_confirm"
-    ),
+    path("accounts/password/reset/<uidb64>/<token>/", accounts.PasswordReset.as_view(), name="password_reset_confirm"),
 ]

@@ -26,4 +26,5 @@ def adopt_bookings(*, guest_id: int, holder_id: int) -> int:
             """,
             {"guest": guest_id, "user": holder_id},
         )
-        return cursor.rowcount
+        moved: int = cursor.rowcount
+    return moved

@@ -131,4 +131,3 @@ def _adopt_ended(*, guest_id: int, holder_id: int) -> None:
             """,
             {"guest": guest_id, "user": holder_id},
         )
-

@@ -1,11 +1,10 @@
-"""Signing up, in and out: what one holds as a guest comes along, and nobody is sent anywhere they did not want to go."""
+"""Signing up, in and out: what a guest held comes along, and nobody is sent where they did not want to go."""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,14 +23,6 @@ from tests.factories import BookingFactory, HoldFactory, UserFactory, make_showt
 PASSWORD = "a long and winding road"
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def empty_redis() -> Iterator[None]:
-    """Numbers of showtimes start again with each test, and so must their locks; the limits, too."""
-    locks_command(lambda redis: redis.flushdb())
-    yield
-    locks_command(lambda redis: redis.flushdb())
 
 
 @pytest.fixture
@@ -91,7 +82,8 @@ class TestSigningIn:
         assert sign_in(client, next=url)["Location"] == url
 
     @pytest.mark.parametrize(
-        "address", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "http:///evil"]
+        "address",
+        ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "http:///evil"],
     )
     def test_never_leads_to_another_house(self, client: Client, ada: User, address: str) -> None:
         assert sign_in(client, next=address)["Location"] == "/"
@@ -108,9 +100,7 @@ class TestSigningIn:
         settings.RATE_LIMITS = True
         for _attempt in range(10):
             sign_in(client, "guess")
-            client.post(
-                "/api/v1/auth/token", {"username": "ada", "password": "guess"}, content_type="application/json"
-            )
+            client.post("/api/v1/auth/token", {"username": "ada", "password": "guess"}, content_type="application/json")
         refused = sign_in(client)
         assert refused.status_code == 429
         assert int(refused["Retry-After"]) >= 1
@@ -289,7 +279,7 @@ class TestSigningUp:
     ) -> None:
         # Somebody else is quicker between the question whether the name is free and the row.
         monkeypatch.setattr(
-            "bookings.forms.SignUpForm.validate_unique", lambda form: UserFactory(username="grace"), raising=True
+            "bookings.forms.SignUpForm.validate_unique", lambda _form: UserFactory(username="grace"), raising=True
         )
         response = sign_up(client)
         assert response.status_code == 200
