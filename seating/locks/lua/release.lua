@@ -15,12 +15,13 @@ for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
     if lock then
         local readable, old = pcall(cjson.decode, lock)
-        if not readable then
+        if not readable or type(old) ~= 'table' then
             gone[i] = true
-        elseif old.fence == nil then
-            gone[i] = old.nonce == ARGV[1]
+        elseif not tonumber(old.fence) then
+            -- An attempt's own; when it made the hold, the hold has its name.
+            gone[i] = old.nonce == ARGV[1] or old.hold_id == ARGV[2]
         else
-            gone[i] = old.hold_id == ARGV[2] and old.fence <= tonumber(ARGV[3 + 2 * i])
+            gone[i] = old.hold_id == ARGV[2] and tonumber(old.fence) <= tonumber(ARGV[3 + 2 * i])
         end
     end
 end

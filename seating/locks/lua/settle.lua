@@ -1,12 +1,12 @@
 -- Write what PostgreSQL granted: the locks of a hold with their real end, and its record.
 --
--- A late writer must not bury a newer truth, so a lock is only written over nothing, over the attempt that asked for
--- it, or over an older fence.
+-- A late writer must not bury a newer truth, so a lock is only written over nothing, over an attempt of the same owner
+-- (its other attempts wait for its row, and what they are granted has a newer fence), or over an older fence.
 --
 -- KEYS  1 … n          the locks of the seats
 --       n+1            the hold's record
 --       n+2            the showtime's index of locked seats
--- ARGV  1              the attempt (nonce) that asked for the seats
+-- ARGV  1              the owner
 --       2              how long the hold lives, in ms
 --       3              the record, as JSON
 --       4 …            for each seat: its code, its fence, the lock as JSON
@@ -19,9 +19,13 @@ for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
     if lock then
         local readable, old = pcall(cjson.decode, lock)
-        yields[i] = not readable
-            or old.nonce == ARGV[1]
-            or (old.fence ~= nil and old.fence <= tonumber(ARGV[2 + 3 * i]))
+        if not readable or type(old) ~= 'table' then
+            yields[i] = true
+        elseif not tonumber(old.fence) then
+            yields[i] = old.owner == ARGV[1]
+        else
+            yields[i] = tonumber(old.fence) <= tonumber(ARGV[2 + 3 * i])
+        end
     else
         yields[i] = true
     end
