@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
+from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -17,7 +18,9 @@ from cinebook.core.rate_limits import SIGN_INS, count_request
 LONGEST_NAME = 150
 # As long as the columns of a booking and of a ticket.
 LONGEST_CONTACT = 200
+LONGEST_ADDRESS = 254
 LONGEST_ATTENDEE = 100
+ONE_LINE = RegexValidator(r"\A[^\x00-\x1f\x7f]*\Z", _("This must be a single line of text."))
 
 
 class SignInForm(AuthenticationForm):
@@ -91,12 +94,16 @@ class CheckoutForm(forms.Form):
     """
 
     name = forms.CharField(
-        label=_("Name"), max_length=LONGEST_CONTACT, widget=forms.TextInput(attrs={"autocomplete": "name"})
+        label=_("Name"),
+        max_length=LONGEST_CONTACT,
+        validators=[ONE_LINE],
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     email = forms.EmailField(
         label=_("E-mail"),
+        max_length=LONGEST_ADDRESS,
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
-        help_text=_("Nobody else is told."),
+        help_text=_("So that the house can write to you if something changes."),
     )
     payment = forms.ChoiceField(
         label=_("Payment"),
@@ -119,6 +126,7 @@ class CheckoutForm(forms.Form):
                     label=label,
                     required=False,
                     max_length=LONGEST_ATTENDEE,
+                    validators=[ONE_LINE],
                     widget=forms.TextInput(attrs={"autocomplete": "off"}),
                 )
 
