@@ -14,12 +14,29 @@ from seating.services.holding import (
     token_hash,
 )
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
+from seating.services.selling import (
+    BookedHold,
+    HoldInPayment,
+    PricedSeat,
+    begin_payment,
+    release_paid_hold,
+    resume_hold,
+    return_seats,
+    sell_hold,
+    sell_late,
+)
+from seating.services.transactions import demand_transaction, run_sale
 
 __all__ = [
+    "BookedHold",
     "HoldAnswer",
+    "HoldInPayment",
+    "PricedSeat",
     "ReleaseAnswer",
     "adopt_holds",
+    "begin_payment",
     "check_quantity",
+    "demand_transaction",
     "expire_holds",
     "extend_hold",
     "guest_holder",
@@ -28,8 +45,14 @@ __all__ = [
     "make_missing_seats",
     "make_seats",
     "publish_layout",
+    "release_paid_hold",
     "release_seats",
+    "resume_hold",
+    "return_seats",
+    "run_sale",
     "schedule_showtime",
+    "sell_hold",
+    "sell_late",
     "showtimes_with_lapsed_holds",
     "token_hash",
     "user_holder",

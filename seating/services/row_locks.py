@@ -55,6 +55,15 @@ class ContendingHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PaidHold:
+    """A hold that may have ended, whose row is locked."""
+
+    hold_id: uuid.UUID
+    paying: bool
+    live: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -153,6 +162,31 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
         )
         row = cursor.fetchone()
     return LockedHold(*row) if row else None
+
+
+def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> list[PaidHold]:
+    """Lock the row of a hold that was paid late, whether it has ended or not, and of its holder's live hold beside it.
+
+    Args:
+        hold_id: the hold that was paid.
+        holder_id: whose it is; the holder's row is locked.
+        showtime_id: where and when.
+
+    Returns:
+        The one or two holds, by the order of their ids. The paid one is missing if it has become somebody else's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, paying, ended_at IS NULL
+            FROM seating_hold
+            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND (id = %(hold)s OR ended_at IS NULL)
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            {"hold": hold_id, "holder": holder_id, "showtime": showtime_id},
+        )
+        return [PaidHold(*row) for row in cursor.fetchall()]
 
 
 def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
