@@ -1,27 +1,47 @@
-"""The pages of the programme: what is on, a film, a showtime with its seat map."""
+"""The pages of the programme: what is on, a film, a showtime with its seat map and the forms of it."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
+import uuid
+from http import HTTPStatus
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from seating.identity import welcome
+from cinebook.core.error_responses import error_body
+from cinebook.core.errors import ErrorCode, Refusal
+from cinebook.core.rate_limits import SEAT_OPERATIONS, count_request
+from seating.identity import Claimant, claimant_of_session, welcome
 from seating.models import Layout, Movie, Showtime
 from seating.selectors import programme
+from seating.selectors.holds import live_hold
 from seating.selectors.layout_stylesheets import layout_stylesheet
-from seating.selectors.seat_map import seat_map, seat_snapshot
-from seating.services import make_missing_seats
+from seating.selectors.layouts import showtime_layout
+from seating.selectors.seat_map import SeatMap, ViewedStatus, chosen_seats, seat_map, seat_snapshot
+from seating.serializers import HoldSerializer
+from seating.services import hold_best_seats, hold_seats, leave, make_missing_seats, release_seats, stay
 
 # How many days the strip of the home page offers.
 DAYS = 7
 # A layout never changes, and neither does what stands under its address.
 FOR_EVER = "public, max-age=31536000, immutable"
+# Where a session keeps what the page shall say that follows a refused form.
+REFUSAL = "seat_refusal"
+# The field, and the parameter, that keep the map close up over a form.
+ZOOM = "zoom"
+# Stands in the address of the checkout where the page's script puts the id of a hold.
+ANY_HOLD = uuid.UUID(int=0)
+A_NUMBER = re.compile(r"[0-9]{1,3}")
 
 
 @require_safe
@@ -64,18 +84,20 @@ def movie(request: HttpRequest, slug: str) -> HttpResponse:
 @ensure_csrf_cookie
 @never_cache
 def showtime(request: HttpRequest, showtime_id: int) -> HttpResponse:
-    """A showtime: prices, and the map of its seats as they stand. Who opens it becomes a holder."""
+    """A showtime: prices, the map of its seats, and those of the viewer. Who opens it becomes a holder."""
     try:
         shown = programme.showtime_to_show(showtime_id)
     except Showtime.DoesNotExist as error:
         raise Http404 from error
     prices = programme.price_list(shown)
     holder_id = welcome(request.session, request.user).holder_id
+    stay(holder_id=holder_id, showtime_id=shown.pk)
+    hold = live_hold(holder_id=holder_id, showtime_id=shown.pk)
     snapshot = seat_snapshot(showtime_id=shown.pk, holder_id=holder_id)
     if not snapshot.seats:
         make_missing_seats(showtime_id=shown.pk)
         snapshot = seat_snapshot(showtime_id=shown.pk, holder_id=holder_id)
-    now = timezone.now()
+    drawn = seat_map(showtime=shown, prices=prices, snapshot=snapshot)
     return render(
         request,
         "seating/showtime.html",
@@ -83,11 +105,51 @@ def showtime(request: HttpRequest, showtime_id: int) -> HttpResponse:
             "showtime": shown,
             "movie": shown.movie,
             "prices": prices,
-            "seat_map": seat_map(showtime=shown, prices=prices, snapshot=snapshot),
+            "seat_map": drawn,
             "layout_digest": layout_stylesheet(shown.layout_id).digest,
-            "state": "cancelled" if shown.cancelled_at else programme.sales_state(shown, now) or "",
+            "state": _state(shown, drawn),
+            "hold": hold,
+            "hold_json": json.dumps(HoldSerializer(hold).data if hold else None),
+            "chosen": chosen_seats(drawn, hold) if hold else [],
+            "checkout": checkout_address(hold.hold_id) if hold else "",
+            "checkout_of_any": checkout_address(ANY_HOLD),
+            "visited_at": snapshot.server_time.isoformat(),
+            "hold_seconds": shown.hold_seconds or settings.SEAT_HOLD_SECONDS,
+            "quantities": range(1, settings.MAX_SEATS_PER_HOLD + 1),
+            "zoom": request.GET.get(ZOOM),
+            "refusal": request.session.pop(REFUSAL, None) if REFUSAL in request.session else None,
         },
     )
+
+
+@require_POST
+def seats(request: HttpRequest, showtime_id: int) -> HttpResponse:
+    """The form around the map: take or release seats, then back to the map. It is there for who has no JavaScript."""
+    claimant = welcome(request.session, request.user)
+    try:
+        showtime_layout(showtime_id)
+        count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+        place = _act(claimant, showtime_id, request.POST)
+    except Refusal as refused:
+        if refused.code is ErrorCode.NOT_FOUND:
+            raise Http404 from refused
+        told = error_body(refused)
+        request.session[REFUSAL] = {"detail": told["detail"], "alternatives": told.get("alternatives", [])}
+        place = "refusal"
+    zoom = "?zoom=close" if request.POST.get(ZOOM) == "close" else ""
+    back = HttpResponseRedirect(f"{reverse('showtime', args=[showtime_id])}{zoom}#{place}")
+    back.status_code = HTTPStatus.SEE_OTHER
+    return back
+
+
+@require_POST
+def leaving(request: HttpRequest, showtime_id: int) -> HttpResponse:
+    """A page with the map was closed: its script says so on the way out."""
+    claimant = claimant_of_session(request.session, request.user)
+    if claimant and Showtime.objects.filter(pk=showtime_id).exists():
+        visited_at = _instant(request.POST.get("visited_at", ""))
+        leave(holder_id=claimant.holder_id, showtime_id=showtime_id, visited_at=visited_at)
+    return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
 
 @require_safe
@@ -101,3 +163,61 @@ def stylesheet(request: HttpRequest, layout_id: int, digest: str) -> HttpRespons
     # While a new version of this code rolls out, a page of one may ask the other: then nobody keeps the answer.
     response["Cache-Control"] = FOR_EVER if digest == current.digest else "no-store"
     return response
+
+
+def checkout_address(hold_id: uuid.UUID) -> str:
+    """Return where a hold is bought."""
+    try:
+        return reverse("checkout", args=[hold_id])
+    except NoReverseMatch:
+        return f"/checkout/{hold_id}/"
+
+
+def _state(showtime: Showtime, drawn: SeatMap) -> str:
+    """Return why nothing can be picked: cancelled, or as `Fullness` calls it; empty if something can."""
+    if showtime.cancelled_at:
+        return "cancelled"
+    if closed := programme.sales_state(showtime, timezone.now()):
+        return closed.value
+    if drawn.available:
+        return ""
+    held = drawn.count(ViewedStatus.LOCKED) + drawn.count(ViewedStatus.SELECTED)
+    return (programme.Fullness.NONE_FREE if held else programme.Fullness.SOLD_OUT).value
+
+
+def _act(claimant: Claimant, showtime_id: int, asked: QueryDict) -> str:
+    """Do what the pressed button says; return the place of the page to come back to."""
+    holder_id, user_id = claimant.holder_id, claimant.user_id
+    if "seat" in asked:
+        code = asked["seat"]
+        hold = live_hold(holder_id=holder_id, showtime_id=showtime_id)
+        if hold and code in hold.seats:
+            release_seats(holder_id=holder_id, showtime_id=showtime_id, codes=[code])
+        else:
+            hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=[code])
+        return f"seat-{code}"
+    if "take" in asked:
+        codes = list(dict.fromkeys(asked["take"].split()))
+        if codes:
+            hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=codes)
+            return f"seat-{codes[0]}"
+    if "best" in asked and A_NUMBER.fullmatch(asked.get("quantity", "")) and int(asked["quantity"]):
+        hold_best_seats(
+            holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, quantity=int(asked["quantity"])
+        )
+        return "choice"
+    if "release" in asked:
+        release_seats(holder_id=holder_id, showtime_id=showtime_id, codes=asked.getlist("release"))
+        return "choice"
+    if "release_all" in asked:
+        release_seats(holder_id=holder_id, showtime_id=showtime_id)
+        return "choice"
+    raise Refusal(ErrorCode.INVALID_DATA)
+
+
+def _instant(text: str) -> dt.datetime | None:
+    try:
+        instant = parse_datetime(text)
+    except ValueError:
+        return None
+    return instant if instant and instant.tzinfo else None

@@ -29,7 +29,14 @@ from seating.serializers import (
     instant,
     seat_status,
 )
-from seating.services import check_quantity, extend_hold, hold_seats, make_missing_seats, release_seats
+from seating.services import (
+    check_quantity,
+    extend_hold,
+    hold_seats,
+    make_missing_seats,
+    release_seats,
+    still_there,
+)
 
 
 class SeatStatus(ApiView):
@@ -42,6 +49,9 @@ class SeatStatus(ApiView):
         holder_id = claimant.holder_id if claimant else None
         known = parse_etags(request.headers.get("If-None-Match", ""))
         hold = live_hold(holder_id=holder_id, showtime_id=pk) if holder_id else None
+        if hold and hold.left:
+            # One of their pages was closed, but this one is open.
+            still_there(hold_id=hold.hold_id)
         if known:
             tag = _tag(current_version(showtime_id=pk), hold)
             if tag in known or "*" in known:

@@ -58,6 +58,12 @@ class Hold(models.Model):
     expires_at = models.DateTimeField()
     max_expires_at = models.DateTimeField(help_text=_("No extension goes past this."))
     paying = models.BooleanField(default=False, db_default=False)
+    visited_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When a page that shows it was opened for the last time.")
+    )
+    left_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When its page was closed; empty as soon as the holder is seen again.")
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     end_reason = models.CharField(max_length=10, choices=HoldEnd, blank=True, default="", db_default="")
 
@@ -66,6 +72,12 @@ class Hold(models.Model):
         indexes = [
             # The reconciler asks for live holds that have run out.
             models.Index(name="live_hold_by_expiry", fields=["expires_at"], condition=Q(ended_at__isnull=True)),
+            # The ticker asks every second whose page was closed: nearly always nobody's.
+            models.Index(
+                name="live_hold_that_was_left",
+                fields=["left_at"],
+                condition=Q(ended_at__isnull=True, left_at__isnull=False),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

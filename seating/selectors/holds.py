@@ -17,7 +17,8 @@ from seating.models import Hold
 class HeldSeats:
     """A live hold and its seats, as they were at `server_time` by PostgreSQL's clock.
 
-    `seats` are codes in the order of the layout, `fences` belong to them; `amount` is in minor units of `currency`.
+    `seats` are codes in the order of the layout; `fences`, and `amounts` in minor units of `currency`, belong to them.
+    `left` says that a page of the holder was closed: the hold is let go soon, unless they turn out to be there still.
     """
 
     hold_id: uuid.UUID
@@ -26,13 +27,19 @@ class HeldSeats:
     showtime_id: int
     seats: tuple[str, ...]
     fences: tuple[int, ...]
+    amounts: tuple[int, ...]
     locked_at: dt.datetime
     expires_at: dt.datetime
     max_expires_at: dt.datetime
     paying: bool
-    amount: int
+    left: bool
     currency: str
     server_time: dt.datetime
+
+    @property
+    def amount(self) -> int:
+        """The total, in minor units."""
+        return sum(self.amounts)
 
     @property
     def lives_for(self) -> dt.timedelta:
@@ -48,8 +55,9 @@ class HeldSeats:
 _LIVE_HOLDS = """
     SELECT hold.id, hold.holder_id, holder.user_id, hold.showtime_id,
            array_agg(seat.code ORDER BY seat.position), array_agg(seat.fence ORDER BY seat.position),
-           hold.locked_at, hold.expires_at, hold.max_expires_at, hold.paying,
-           sum(audit.price_amount)::bigint, showtime.currency, clock_timestamp()
+           array_agg(audit.price_amount ORDER BY seat.position),
+           hold.locked_at, hold.expires_at, hold.max_expires_at, hold.paying, hold.left_at IS NOT NULL,
+           showtime.currency, clock_timestamp()
     FROM seating_hold AS hold
     JOIN seating_holder AS holder ON holder.id = hold.holder_id
     JOIN seating_showtime AS showtime ON showtime.id = hold.showtime_id
@@ -99,6 +107,6 @@ def _read(condition: str, parameters: list[Any]) -> list[HeldSeats]:
     with connection.cursor() as cursor:
         cursor.execute(_LIVE_HOLDS.format(condition=condition), parameters)
         return [
-            HeldSeats(row[0], row[1], row[2], row[3], tuple(row[4]), tuple(row[5]), *row[6:])
+            HeldSeats(row[0], row[1], row[2], row[3], tuple(row[4]), tuple(row[5]), tuple(row[6]), *row[7:])
             for row in cursor.fetchall()
         ]

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import PlacedSeat
 from seating.models import Price, SeatStatus, Showtime
+from seating.selectors.holds import HeldSeats
 from seating.selectors.layouts import parsed_layout
 
 
@@ -20,7 +21,7 @@ class ViewedStatus(models.TextChoices):
 
     AVAILABLE = "available", _("available")
     LOCKED = "locked", _("temporarily unavailable")
-    SELECTED = "selected", _("your choice")
+    SELECTED = "selected", _("selected")
     OCCUPIED = "occupied", _("sold")
     BLOCKED = "blocked", _("not on sale")
 
@@ -74,7 +75,11 @@ class SeatMap:
     @property
     def available(self) -> int:
         """How many seats are free."""
-        return sum(seat.status is ViewedStatus.AVAILABLE for _label, row in self.rows for seat in row)
+        return self.count(ViewedStatus.AVAILABLE)
+
+    def count(self, status: ViewedStatus) -> int:
+        """Return how many seats stand so."""
+        return sum(seat.status is status for _label, row in self.rows for seat in row)
 
 
 def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
@@ -159,6 +164,17 @@ def seat_map(*, showtime: Showtime, prices: Iterable[Price], snapshot: SeatSnaps
             for row in parsed_layout(showtime.layout_id).rows
         ],
     )
+
+
+def chosen_seats(drawn: SeatMap, hold: HeldSeats) -> list[MappedSeat]:
+    """Return the seats of a hold, each with the price that it was held at."""
+    amounts = dict(zip(hold.seats, hold.amounts, strict=True))
+    return [
+        dataclasses.replace(seat, amount=amounts[seat.place.code])
+        for _label, row in drawn.rows
+        for seat in row
+        if seat.place.code in amounts
+    ]
 
 
 def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[str, ViewedStatus]) -> MappedSeat:

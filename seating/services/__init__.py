@@ -13,6 +13,7 @@ from seating.services.holding import (
     release_seats,
     token_hash,
 )
+from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.selling import (
     BookedHold,
@@ -42,6 +43,8 @@ __all__ = [
     "guest_holder",
     "hold_best_seats",
     "hold_seats",
+    "leave",
+    "let_go_of_left_holds",
     "make_missing_seats",
     "make_seats",
     "publish_layout",
@@ -54,6 +57,8 @@ __all__ = [
     "sell_hold",
     "sell_late",
     "showtimes_with_lapsed_holds",
+    "stay",
+    "still_there",
     "token_hash",
     "user_holder",
 ]

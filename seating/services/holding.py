@@ -153,7 +153,12 @@ def extend_hold(
 
 
 def release_seats(
-    *, holder_id: int, showtime_id: int, codes: Collection[str] | None = None, hold_id: uuid.UUID | None = None
+    *,
+    holder_id: int,
+    showtime_id: int,
+    codes: Collection[str] | None = None,
+    hold_id: uuid.UUID | None = None,
+    only_if_left: bool = False,
 ) -> ReleaseAnswer:
     """Let seats go; the time of those that stay is renewed.
 
@@ -162,12 +167,20 @@ def release_seats(
         showtime_id: where and when.
         codes: which of them; seats that the holder does not hold are passed over. None for all.
         hold_id: the one hold that is meant, so that a later one of the holder is left alone; None for any.
+        only_if_left: release nothing if the holder has been seen again since their page was closed.
 
     Raises:
         Refusal: `not_found` if there is no such showtime, `unknown_seat`, `hold_paying`.
     """
     check_codes(showtime_id, codes or ())
-    release = functools.partial(_release, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
+    release = functools.partial(
+        _release,
+        holder_id=holder_id,
+        showtime_id=showtime_id,
+        codes=codes,
+        hold_id=hold_id,
+        only_if_left=only_if_left,
+    )
     answer = _run_afresh(release, showtime_id)
     log.info("hold.released", holder_id=holder_id, showtime_id=showtime_id, seats=answer.released)
     return answer
@@ -260,11 +273,16 @@ def _extend(*, holder_id: int, showtime_id: int, codes: Collection[str], hold_id
 
 
 def _release(
-    *, holder_id: int, showtime_id: int, codes: Collection[str] | None, hold_id: uuid.UUID | None
+    *,
+    holder_id: int,
+    showtime_id: int,
+    codes: Collection[str] | None,
+    hold_id: uuid.UUID | None,
+    only_if_left: bool,
 ) -> ReleaseAnswer:
     claim = lock_holder(holder_id=holder_id, showtime_id=showtime_id)
     own = _changeable(lock_live_hold(holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id))
-    if own is None:
+    if own is None or (only_if_left and not own.left):
         return ReleaseAnswer(released=(), hold=None, server_time=claim.now)
     seats = lock_seats(showtime_id=showtime_id, hold_ids=[own.hold_id])
     leaving = [seat for seat in seats if codes is None or seat.code in codes]
@@ -358,7 +376,10 @@ def _write_hold(*, claim: Claim, hold_id: uuid.UUID, token: str, reserved: Reser
 
 def _write_expiry(*, hold_id: uuid.UUID, reserved: Reserved) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE seating_hold SET expires_at = %s WHERE id = %s", [reserved.until, hold_id])
+        # Whoever does something with a hold is there.
+        cursor.execute(
+            "UPDATE seating_hold SET expires_at = %s, left_at = NULL WHERE id = %s", [reserved.until, hold_id]
+        )
 
 
 def _end(hold_id: uuid.UUID) -> None:

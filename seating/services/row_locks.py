@@ -36,11 +36,15 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LockedHold:
-    """A live hold whose row is locked. `lapsed`: its time is over, but nobody has ended it yet."""
+    """A live hold whose row is locked.
+
+    `lapsed`: its time is over, but nobody has ended it yet. `left`: its page was closed, and nobody has come back.
+    """
 
     hold_id: uuid.UUID
     paying: bool
     lapsed: bool
+    left: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT id, paying, expires_at <= clock_timestamp() AND NOT paying
+            SELECT id, paying, expires_at <= clock_timestamp() AND NOT paying, left_at IS NOT NULL
             FROM seating_hold
             WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND ended_at IS NULL
               AND id = coalesce(%(hold)s, id)

@@ -1,0 +1,88 @@
+/**
+ * The words that browser and server share: events, codes, and the shapes of what travels. The server's own list of them
+ * is its API documentation at /api/v1/docs.
+ *
+ * @typedef {"available" | "locked" | "selected" | "occupied" | "blocked"} SeatStatus  as one viewer sees a seat
+ *
+ * @typedef {object} Money
+ * @property {string} amount    a decimal number
+ * @property {string} currency  its ISO 4217 code
+ *
+ * @typedef {object} Hold  what one holder has at one showtime; times are RFC 3339 by the server's clock
+ * @property {string} hold_id
+ * @property {number} showtime_id
+ * @property {string[]} seats
+ * @property {string} locked_at
+ * @property {string} expires_at
+ * @property {number} expires_in       whole seconds
+ * @property {string} max_expires_at   no extension goes past this
+ * @property {boolean} paying
+ * @property {Money} total
+ * @property {string} server_time
+ *
+ * @typedef {object} Snapshot  every seat at one version
+ * @property {number} showtime_id
+ * @property {number} version
+ * @property {string} server_time
+ * @property {Record<string, SeatStatus>} seats
+ * @property {Hold | null} hold
+ *
+ * @typedef {object} Change  leads from one version to another; a seat of one's own reads `locked`
+ * @property {number} showtime_id
+ * @property {number} from_version
+ * @property {number} version
+ * @property {Record<string, SeatStatus>} changes
+ *
+ * @typedef {object} Release
+ * @property {string[]} released
+ * @property {Hold | null} hold
+ * @property {string} server_time
+ *
+ * @typedef {object} ErrorBody
+ * @property {string} code
+ * @property {string} detail                    a sentence to show a person
+ * @property {Record<string, string>} [seats]   why, seat by seat
+ * @property {string[][]} [alternatives]        free seats together and near
+ * @property {number} [retry_after]             seconds
+ *
+ * @typedef {object} Frame  one message of the socket
+ * @property {string} event
+ * @property {any} data
+ * @property {string} [id]
+ */
+
+export const Status = Object.freeze({
+  AVAILABLE: "available",
+  LOCKED: "locked",
+  SELECTED: "selected",
+  OCCUPIED: "occupied",
+  BLOCKED: "blocked",
+});
+
+/** What the browser sends. */
+export const Ask = Object.freeze({ JOIN: "join:showtime" });
+
+/** What the server sends. */
+export const Told = Object.freeze({
+  AVAILABILITY: "seats:availability",
+  CHANGED: "seat:status:changed",
+  HOLD_CHANGED: "hold:changed",
+  HOLD_EXPIRED: "hold:expired",
+  HEARTBEAT: "heartbeat",
+  ERROR: "error",
+});
+
+/** The codes that the browser treats in a way of their own. The last is not the server's: nobody answered. */
+export const Code = Object.freeze({
+  SEAT_LOCKED: "seat_locked",
+  SEAT_HELD: "seat_held",
+  SEAT_BOOKED: "seat_booked",
+  SEAT_BLOCKED: "seat_blocked",
+  RATE_LIMITED: "rate_limited",
+  UNAVAILABLE: "unavailable",
+  HOLD_EXPIRED: "hold_expired",
+  UNREACHABLE: "unreachable",
+});
+
+/** Codes that say that somebody else has the seat. */
+export const TAKEN = new Set([Code.SEAT_HELD, Code.SEAT_BOOKED, Code.SEAT_BLOCKED, Code.SEAT_LOCKED]);

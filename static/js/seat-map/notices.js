@@ -1,0 +1,120 @@
+import { TAKEN } from "../protocol.js";
+import { byId } from "../words.js";
+
+/** @import { Refused } from "../net/api.js" */
+/** @import { Hold } from "../protocol.js" */
+/** @import { Words } from "../words.js" */
+
+/** What the page tells the person: in passing to a screen reader, as a notice, or as an offer that asks for an answer. */
+export class Notices {
+  #words;
+  #onTake;
+  #onKeep;
+  #onDone;
+  /** @type {HTMLDialogElement} */
+  #offer = byId("offer");
+  /** @type {string[]} */
+  #lapsed = [];
+  #asked = "";
+
+  /**
+   * @param {object} options
+   * @param {Words} options.words
+   * @param {(codes: string[]) => void} options.onTake  the person wants these seats
+   * @param {() => void} options.onKeep                 the person wants more time
+   * @param {(code: string) => void} options.onDone     an offer about this seat was closed
+   */
+  constructor({ words, onTake, onKeep, onDone }) {
+    this.#words = words;
+    this.#onTake = onTake;
+    this.#onKeep = onKeep;
+    this.#onDone = onDone;
+    byId("toast-close").addEventListener("click", () => this.clear());
+    byId("lapsed-close").addEventListener("click", () => (byId("lapsed").hidden = true));
+    byId("keep").addEventListener("click", () => this.#onKeep());
+    byId("take-again").addEventListener("click", () => this.#onTake(this.#lapsed));
+    byId("offer-close").addEventListener("click", () => this.#offer.close());
+    this.#offer.addEventListener("close", () => this.#onDone(this.#asked));
+    // A click beside it closes it.
+    this.#offer.addEventListener("click", (event) => event.target === this.#offer && this.#offer.close());
+  }
+
+  /** Tell a screen reader. @param {string} text */
+  announce(text) {
+    byId("announcer").textContent = text;
+  }
+
+  /** Show a notice until it is dismissed or something succeeds. @param {string} text */
+  toast(text) {
+    byId("toast").hidden = false;
+    byId("toast-words").textContent = text;
+  }
+
+  /** Take the notice away. */
+  clear() {
+    byId("toast").hidden = true;
+    byId("toast-words").textContent = "";
+  }
+
+  /** Say why nothing was done; offer other seats, where there are some. @param {Refused} refused @param {string[]} codes */
+  refuse(refused, codes) {
+    const detail = refused.detail || this.#words.say("unreachable");
+    if (!TAKEN.has(refused.code) || codes.length === 0 || this.#offer.open) {
+      this.toast(detail);
+      return;
+    }
+    const named = Object.keys(refused.seats);
+    const taken = named.length > 0 ? named : codes;
+    this.#asked = codes[0];
+    byId("offer-title").textContent = this.#words.say(taken.length > 1 ? "taken-many" : "taken", {
+      seats: this.#words.together(taken),
+    });
+    byId("offer-words").textContent =
+      refused.alternatives.length > 0 ? detail : `${detail} ${this.#words.say("none-near")}`;
+    byId("offer-seats").replaceChildren(...refused.alternatives.map((group) => this.#button(group)));
+    this.#offer.showModal();
+  }
+
+  /** Warn that the time runs out. @param {string} text @param {boolean} extensible */
+  warn(text, extensible) {
+    byId("warning").hidden = false;
+    byId("warning-words").textContent = text;
+    byId("keep").hidden = !extensible;
+    this.announce(text);
+  }
+
+  /** There is time again, or nothing left to warn of. */
+  calm() {
+    byId("warning").hidden = true;
+  }
+
+  /** Say that the time of a hold has run out. @param {string[]} codes @param {string[]} free  those not sold since */
+  lapse(codes, free) {
+    this.#lapsed = free;
+    const text = this.#words.say(free.length > 0 ? "lapsed" : "lapsed-taken", { seats: this.#words.together(codes) });
+    byId("lapsed").hidden = false;
+    byId("lapsed-words").textContent = text;
+    byId("take-again").hidden = free.length === 0;
+    byId("take-again").textContent = this.#words.say("take-again", { seats: this.#words.together(free) });
+    this.announce(text);
+  }
+
+  /** The person has seats again. */
+  forgive() {
+    byId("lapsed").hidden = true;
+  }
+
+  /** @param {string[]} group */
+  #button(group) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button";
+    button.textContent = this.#words.say("take-instead", { seats: this.#words.together(group) });
+    button.addEventListener("click", () => {
+      this.#asked = group[0];
+      this.#offer.close();
+      this.#onTake(group);
+    });
+    return button;
+  }
+}
