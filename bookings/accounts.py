@@ -22,9 +22,24 @@ from django.views.generic import FormView
 from bookings.forms import NewPasswordForm, SignInForm, SignUpForm
 from bookings.identity import visitor
 from cinebook.core.rate_limits import SIGN_INS, count_request
+from seating.identity import claimant_of_session
+from seating.services import stay
 
 
-class SignIn(views.LoginView):
+class StayingMixin:
+    """Who goes on to sign in has not left the seats that they held."""
+
+    request: HttpRequest
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Note it, and answer the request."""
+        claimant = claimant_of_session(request.session, request.user)
+        if claimant:
+            stay(holder_id=claimant.holder_id)
+        return super().dispatch(request, *args, **kwargs)  # type: ignore[misc] # a view stands behind it
+
+
+class SignIn(StayingMixin, views.LoginView):
     """Sign in, and come back to where `next` says if that is ours."""
 
     template_name = "bookings/accounts/sign_in.html"
@@ -39,7 +54,7 @@ class SignIn(views.LoginView):
 
 
 @method_decorator([sensitive_post_parameters(), never_cache, login_not_required], name="dispatch")
-class SignUp(views.RedirectURLMixin, FormView):  # type: ignore[type-arg] # Django knows no brackets here
+class SignUp(StayingMixin, views.RedirectURLMixin, FormView):  # type: ignore[type-arg] # Django knows no brackets here
     """Make an account, and be signed in."""
 
     template_name = "bookings/accounts/sign_up.html"

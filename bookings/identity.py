@@ -7,14 +7,15 @@ admin's, catches up at its next page. The API has nothing to bring: its tokens k
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.sessions.backends.base import SessionBase
 
 from bookings.services import adopt_bookings
-from cinebook.core.models import User
 from seating.identity import GUEST_KEY, Claimant, bring_holds, claimant_of_session, guest_left_behind
 
 
-def visitor(session: SessionBase, user: User) -> Claimant | None:
+def visitor(session: SessionBase, user: Any) -> Claimant | None:
     """Return who a browser is; None for one that has never opened a seat map.
 
     A user who was a guest in this session until now gets what the guest held and bought.

@@ -53,29 +53,13 @@ def checkout(request: HttpRequest, hold_id: uuid.UUID) -> HttpResponse:
     """Buy a hold. Sent twice, it is bought once."""
     claimant = _somebody(request)
     try:
-        hold = own_hold(holder_id=claimant.holder_id, hold_id=hold_id)
+        hold = _payable(claimant, hold_id)
+        stay(holder_id=claimant.holder_id, showtime_id=hold.showtime_id)
+        if request.method == "POST":
+            return _buy(request, claimant, hold)
     except Refusal as refusal:
         return _no_hold(request, claimant, hold_id, refusal)
-    if hold.paying:
-        return _no_hold(request, claimant, hold_id, Refusal(ErrorCode.HOLD_PAYING))
-    stay(holder_id=claimant.holder_id, showtime_id=hold.showtime_id)
-    if request.method != "POST":
-        return _checkout_page(request, hold, CheckoutForm(seats=hold.seats, initial=_known_contact(request)))
-    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
-    form = CheckoutForm(request.POST, seats=hold.seats)
-    if not form.is_valid():
-        return _checkout_page(request, hold, form)
-    try:
-        bought = start_booking(
-            holder_id=claimant.holder_id, user_id=claimant.user_id, hold_id=hold_id, purchase=_purchase(form)
-        )
-    except Refusal as refusal:
-        try:
-            hold = own_hold(holder_id=claimant.holder_id, hold_id=hold_id)
-        except Refusal as gone:
-            return _no_hold(request, claimant, hold_id, gone)
-        return _checkout_page(request, hold, form, refusal)
-    return _go_on(request, bought.booking)
+    return _checkout_page(request, hold, CheckoutForm(seats=hold.seats, initial=_known_contact(request)))
 
 
 @require_safe
@@ -166,6 +150,37 @@ def _somebody(request: HttpRequest) -> Claimant:
     if claimant is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return claimant
+
+
+def _payable(claimant: Claimant, hold_id: uuid.UUID) -> HeldSeats:
+    """Return a live hold of the visitor that nobody has begun to pay.
+
+    Raises:
+        Refusal: `not_found`, `hold_expired`, `hold_paying`.
+    """
+    hold = own_hold(holder_id=claimant.holder_id, hold_id=hold_id)
+    if hold.paying:
+        raise Refusal(ErrorCode.HOLD_PAYING)
+    return hold
+
+
+def _buy(request: HttpRequest, claimant: Claimant, hold: HeldSeats) -> HttpResponse:
+    """Buy a hold as the form says, or say on the form why not.
+
+    Raises:
+        Refusal: the hold is not there any more, or is another tab's booking by now; `rate_limited`.
+    """
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    form = CheckoutForm(request.POST, seats=hold.seats)
+    if not form.is_valid():
+        return _checkout_page(request, hold, form)
+    try:
+        bought = start_booking(
+            holder_id=claimant.holder_id, user_id=claimant.user_id, hold_id=hold.hold_id, purchase=_purchase(form)
+        )
+    except Refusal as refusal:
+        return _checkout_page(request, _payable(claimant, hold.hold_id), form, refusal)
+    return _go_on(request, bought.booking)
 
 
 def _known_contact(request: HttpRequest) -> dict[str, str]:
