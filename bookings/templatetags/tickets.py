@@ -26,3 +26,9 @@ def qr_code(code: str) -> SafeString:
     )
     label = format_html(' role="img" aria-label="{}">', gettext("Code %(code)s for the door") % {"code": code})
     return mark_safe(picture.replace(">", label, 1))
+
+
+@register.filter
+def in_fours(code: str) -> str:
+    """Return a code in groups of four, as one reads it out."""
+    return " ".join(code[start : start + 4] for start in range(0, len(code), 4))
