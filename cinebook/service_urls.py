@@ -71,6 +71,15 @@ def redis_beside(url: str, offset: int) -> str:
     return urlunsplit(parts._replace(path=f"/{number + offset}", query=urlencode(query)))
 
 
+def redis_database(url: str) -> int:
+    """Return the number of the database that a Redis URL names.
+
+    Args:
+        url: as for `redis_beside`.
+    """
+    return _read_redis(url)[2]
+
+
 def celery_broker(url: str) -> str:
     """Return the same Redis database as kombu spells it: a Unix socket has a scheme of its own there.
 

@@ -152,7 +152,7 @@ DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql:
 REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
-# a connection of the process's pool.
+# a connection of the process's pool, and so may the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 8, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
@@ -160,7 +160,9 @@ SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 DATABASE_POOL = os.environ.get("CINEBOOK_PROCESS") == "web" and switch("DATABASE_POOL", default=True)
 
 DATABASES = {
-    "default": service_urls.database(DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS if DATABASE_POOL else None)
+    "default": service_urls.database(
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 1 if DATABASE_POOL else None
+    )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -186,7 +188,11 @@ CHANNEL_LAYERS = {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         # redis-py 8 gives up on a silent socket after 5 s by default, and a channel layer's sockets are silent
         # whenever nothing is sold.
-        "CONFIG": {"hosts": [{"address": LIVE_REDIS_URL, "socket_timeout": 30, "socket_connect_timeout": 0.25}]},
+        "CONFIG": {
+            "hosts": [{"address": LIVE_REDIS_URL, "socket_timeout": 30, "socket_connect_timeout": 0.25}],
+            # A message is heard in all of Redis's databases, so the names must keep two installations apart.
+            "prefix": f"live-{service_urls.redis_database(LIVE_REDIS_URL)}-",
+        },
     }
 }
 

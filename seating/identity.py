@@ -109,9 +109,19 @@ def claimant_of_token(token: str) -> Claimant:
     Raises:
         Refusal: `not_authenticated` if it is forged, run out, or no access token.
     """
+    return claimant_until(token)[0]
+
+
+def claimant_until(token: str) -> tuple[Claimant, dt.datetime]:
+    """Return who a JSON web token of ours stands for, and until when.
+
+    Raises:
+        Refusal: as `claimant_of_token`.
+    """
     try:
         claims = AccessToken(token)  # type: ignore[arg-type] # its annotation names its own class
-        return Claimant(holder_id=int(claims[HOLDER_CLAIM]), user_id=claims.get(USER_CLAIM))
+        claimant = Claimant(holder_id=int(claims[HOLDER_CLAIM]), user_id=claims.get(USER_CLAIM))
+        return claimant, dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
     except (TokenError, KeyError, TypeError, ValueError) as error:
         raise Refusal(ErrorCode.NOT_AUTHENTICATED) from error
 

@@ -55,6 +55,35 @@ class OptionalSeatsRequest(serializers.Serializer[Any]):
     seats = SeatCodesField(required=False)
 
 
+class ShowtimeRequest(serializers.Serializer[Any]):
+    """A showtime, where no address names it."""
+
+    showtime_id = WholeNumberField(min_value=1, max_value=2**63 - 1)
+
+
+class ShowtimeOptionalSeatsRequest(ShowtimeRequest, OptionalSeatsRequest):
+    """Some seats of a showtime, or one `seat`; without any, all that one holds."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Return the showtime and the seats.
+
+        Raises:
+            ValidationError: as usual, or there are both `seat` and `seats`.
+        """
+        if isinstance(data, dict) and "seat" in data:
+            if "seats" in data:
+                raise serializers.ValidationError({"seats": ["Name seats, or one seat."]})
+            data = {**data, "seats": [data["seat"]]}
+        asked: dict[str, Any] = super().to_internal_value(data)
+        return asked
+
+
+class ShowtimeSeatsRequest(ShowtimeOptionalSeatsRequest):
+    """Some seats of a showtime, or one `seat`."""
+
+    seats = SeatCodesField()
+
+
 class HoldRequest(serializers.Serializer[Any]):
     """Named seats of a showtime, or so many of the best."""
 

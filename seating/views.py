@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from http import HTTPStatus
+from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -41,7 +42,7 @@ REFUSAL = "seat_refusal"
 ZOOM = "zoom"
 # Stands in the address of the checkout where the page's script puts the id of a hold.
 ANY_HOLD = uuid.UUID(int=0)
-A_NUMBER = re.compile(r"[0-9]{1,3}")
+A_NUMBER = re.compile(r"[1-9][0-9]{0,2}")
 
 
 @require_safe
@@ -188,30 +189,28 @@ def _state(showtime: Showtime, drawn: SeatMap) -> str:
 def _act(claimant: Claimant, showtime_id: int, asked: QueryDict) -> str:
     """Do what the pressed button says; return the place of the page to come back to."""
     holder_id, user_id = claimant.holder_id, claimant.user_id
-    if "seat" in asked:
-        code = asked["seat"]
-        hold = live_hold(holder_id=holder_id, showtime_id=showtime_id)
-        if hold and code in hold.seats:
-            release_seats(holder_id=holder_id, showtime_id=showtime_id, codes=[code])
-        else:
-            hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=[code])
-        return f"seat-{code}"
-    if "take" in asked:
-        codes = list(dict.fromkeys(asked["take"].split()))
-        if codes:
-            hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=codes)
-            return f"seat-{codes[0]}"
-    if "best" in asked and A_NUMBER.fullmatch(asked.get("quantity", "")) and int(asked["quantity"]):
-        hold_best_seats(
-            holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, quantity=int(asked["quantity"])
-        )
-        return "choice"
-    if "release" in asked:
-        release_seats(holder_id=holder_id, showtime_id=showtime_id, codes=asked.getlist("release"))
-        return "choice"
-    if "release_all" in asked:
-        release_seats(holder_id=holder_id, showtime_id=showtime_id)
-        return "choice"
+    where: dict[str, Any] = {"holder_id": holder_id, "showtime_id": showtime_id}
+    pressed = {name: str(asked[name]) for name in ("seat", "take", "best", "release", "release_all") if name in asked}
+    match pressed:
+        case {"seat": code}:
+            hold = live_hold(**where)
+            if hold and code in hold.seats:
+                release_seats(**where, codes=[code])
+            else:
+                hold_seats(**where, user_id=user_id, codes=[code])
+            return f"seat-{code}"
+        case {"take": codes} if codes.split():
+            hold_seats(**where, user_id=user_id, codes=list(dict.fromkeys(codes.split())))
+            return f"seat-{codes.split()[0]}"
+        case {"best": _} if A_NUMBER.fullmatch(quantity := str(asked.get("quantity"))):
+            hold_best_seats(**where, user_id=user_id, quantity=int(quantity))
+            return "choice"
+        case {"release": code}:
+            release_seats(**where, codes=[code])
+            return "choice"
+        case {"release_all": _}:
+            release_seats(**where)
+            return "choice"
     raise Refusal(ErrorCode.INVALID_DATA)
 
 

@@ -47,6 +47,8 @@ def configure(options: dict[str, Any]) -> None:
                 }
             },
             "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
+            # The layer tells of an outage once a second with a traceback; `core.live` says when it begins and ends.
+            "loggers": {"channels_redis.pubsub": {"level": "CRITICAL"}},
             "root": {"handlers": ["console"], "level": options["level"]},
         }
     )

@@ -57,7 +57,8 @@ def leave(*, holder_id: int, showtime_id: int, visited_at: dt.datetime | None) -
             """,
             {"holder": holder_id, "showtime": showtime_id, "visited_at": visited_at, "overlap": OVERLAP},
         )
-        return cursor.rowcount > 0
+        noted: bool = cursor.rowcount > 0
+        return noted
 
 
 def stay(*, holder_id: int, showtime_id: int | None = None) -> None:
@@ -116,9 +117,7 @@ def let_go_of_left_holds(*, present: Collection[tuple[int, int]] = ()) -> int:
         elif age >= GRACE:
             # Busy this instant, or being paid by now: the next second sees what has become of it.
             with contextlib.suppress(Refusal):
-                answer = release_seats(
-                    holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, only_if_left=True
-                )
+                answer = release_seats(holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, only_if_left=True)
                 released += len(answer.released)
     return released
 
@@ -128,8 +127,10 @@ def _left_holds() -> list[tuple[uuid.UUID, int, int, dt.timedelta]]:
         cursor.execute(
             """
             SELECT id, holder_id, showtime_id, clock_timestamp() - left_at FROM seating_hold
-            WHERE ended_at IS NULL AND left_at <= clock_timestamp() - %s AND NOT paying
+            WHERE ended_at IS NULL AND left_at <= clock_timestamp() - make_interval(secs => %s)
+              AND NOT paying
             """,
-            [SETTLED],
+            [SETTLED.total_seconds()],
         )
-        return cursor.fetchall()
+        rows: list[tuple[uuid.UUID, int, int, dt.timedelta]] = cursor.fetchall()
+    return rows

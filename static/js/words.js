@@ -15,7 +15,7 @@ export class Words {
     const lines = /** @type {NodeListOf<HTMLDataElement>} */ (template.content.querySelectorAll("data"));
     this.#sentences = new Map([...lines].map((line) => [line.value, line.textContent.trim()]));
     this.#money = new Intl.NumberFormat(language, { style: "currency", currency });
-    this.#clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false, timeZone });
+    this.#clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone });
   }
 
   /** @param {string} key @param {Record<string, string | number>} [values] @returns {string} */

@@ -111,7 +111,7 @@ export class SeatMapView {
     place.ariaPressed = mine ? "true" : status === Status.AVAILABLE && !closed ? "false" : null;
     place.ariaDisabled = !mine && (closed || looks !== Status.AVAILABLE) ? "true" : null;
     const said = pending === "hold" ? "being-held" : pending === "release" ? "being-released" : status;
-    const name = this.#words.say("seat", {
+    const name = this.#words.say("name", {
       code,
       sort: this.sort(code),
       price: category.price,

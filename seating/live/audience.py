@@ -1,0 +1,229 @@
+"""The viewers of one showtime in this process: they are told every change once, in order, all in the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+
+from cinebook.core.errors import ErrorCode, Refusal
+from seating.events import SeatsChanged
+from seating.identity import Claimant
+from seating.live.frames import FrameId, Stretch, frame, heartbeat
+from seating.live.stream import SeatStream
+from seating.live.threads import hub_thread, service_threads
+from seating.live.viewer import Viewer
+from seating.selectors.holds import live_hold
+from seating.selectors.seat_changes import changes_since
+from seating.selectors.seat_map import seat_snapshot
+from seating.serializers import seat_status
+from seating.services import make_missing_seats
+
+log = structlog.get_logger(__name__)
+
+# Changes within this time go out as one frame.
+GATHER_SECONDS = 0.03
+# How long a missing change may be on its way before the ledger is asked for it.
+PATIENCE_SECONDS = 0.1
+# How many changes are remembered for those whose snapshot was read just before them.
+REMEMBERED = 200
+# A snapshot older than that is read again, so often.
+SNAPSHOT_ATTEMPTS = 5
+
+Spawn = Callable[[Coroutine[Any, Any, None]], Any]
+
+
+class Audience:
+    """Everybody in this process who watches a showtime.
+
+    Args:
+        showtime_id: which.
+        spawn: starts a task that the hub ends when it closes.
+    """
+
+    def __init__(self, showtime_id: int, spawn: Spawn) -> None:
+        self.showtime_id = showtime_id
+        self.viewers: dict[Viewer, None] = {}
+        # How many are about to join: their snapshots are being read.
+        self.joining = 0
+        self._spawn = spawn
+        self._loop = asyncio.get_running_loop()
+        self._start_anew()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody watches, nor is about to."""
+        return not self.viewers and not self.joining
+
+    @property
+    def version(self) -> int | None:
+        """The version up to which all changes are known; None before the first snapshot."""
+        return self._stream.version
+
+    def _start_anew(self) -> None:
+        self._stream = SeatStream()
+        # The version to which all viewers have been led, what waits to be told, and what was told lately.
+        self._told = 0
+        self._gathered: list[SeatsChanged] = []
+        self._lately: deque[SeatsChanged] = deque(maxlen=REMEMBERED)
+        self._patience: asyncio.TimerHandle | None = None
+        self._asking = False
+
+    # --- Who comes and goes ------------------------------------------------------------------------------------------
+
+    async def admit(self, viewer: Viewer, frame_id: FrameId | None = None) -> None:
+        """Show somebody the seats as they stand, and every change from then on.
+
+        The group must have been subscribed to before: whatever the snapshot does not have yet is then heard.
+
+        Args:
+            viewer: who wants to watch, or to begin anew; nothing happens if they leave meanwhile.
+            frame_id: of the frame that asked for it.
+
+        Raises:
+            Refusal: `not_found` if there is no such showtime.
+        """
+        self.joining += 1
+        try:
+            for _attempt in range(SNAPSHOT_ATTEMPTS):
+                version, text = await service_threads().run(
+                    _snapshot, self.showtime_id, viewer.visitor.claimant, frame_id
+                )
+                if self._admitted(viewer, version, text):
+                    return
+        finally:
+            self.joining -= 1
+        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=1)
+
+    def _admitted(self, viewer: Viewer, version: int, text: str) -> bool:
+        """Show a snapshot and what has been told since; return False if it is too old for that."""
+        if self._stream.version is None:
+            self._stream.start(version)
+            self._told = version
+        late = [event for event in self._lately if event.version > version]
+        if version < self._told and (not late or late[0].from_version != version):
+            return False
+        if self.showtime_id in viewer.joined:
+            self.viewers[viewer] = None
+            viewer.show(showtime_id=self.showtime_id, version=version, text=text)
+            if late:
+                viewer.lead_on(Stretch.of(late))
+        self.hear_of(version)
+        return True
+
+    def dismiss(self, viewer: Viewer) -> None:
+        """Tell somebody nothing more."""
+        self.viewers.pop(viewer, None)
+        viewer.forget(self.showtime_id)
+
+    def resync(self) -> None:
+        """Show everybody the seats anew, because the changes no longer lead from what they know to what is true."""
+        log.warning("live.resync", showtime_id=self.showtime_id, viewers=len(self.viewers))
+        self._forget_patience()
+        viewers, self.viewers = self.viewers, {}
+        self._start_anew()
+        for viewer in viewers:
+            self._spawn(self._admit_again(viewer))
+
+    async def _admit_again(self, viewer: Viewer) -> None:
+        try:
+            await self.admit(viewer)
+        except (Refusal, DatabaseError) as error:
+            # Nothing can be promised to them any more; whoever opens a new socket sees what is true.
+            log.warning("live.resync_failed", showtime_id=self.showtime_id, error=str(error))
+            viewer.overflowed.set()
+
+    # --- What changes ------------------------------------------------------------------------------------------------
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Take a message of the showtime's group."""
+        self._stream.hear(SeatsChanged(self.showtime_id, message["version"], message["changes"]))
+        self._advance()
+
+    def hear_of(self, version: int, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Learn that a version has been committed; what leads to it must come within `patience` seconds."""
+        self._stream.hear_of(version)
+        self._advance(patience)
+
+    def beat(self, server_time: dt.datetime) -> None:
+        """Tell everybody at which version they are."""
+        text = heartbeat(showtime_id=self.showtime_id, version=self._told, server_time=server_time)
+        for viewer in self.viewers:
+            viewer.beat(self.showtime_id, text)
+
+    def close(self) -> None:
+        """Stop waiting for anything."""
+        self._forget_patience()
+        self._gathered.clear()
+
+    def _advance(self, patience: float = PATIENCE_SECONDS) -> None:
+        if events := self._stream.take():
+            if not self._gathered:
+                self._loop.call_later(GATHER_SECONDS, self._tell)
+            self._gathered += events
+            # Something else may be missing now.
+            self._forget_patience()
+        if not self._stream.is_behind:
+            self._forget_patience()
+        elif not self._asking and self._patience is None:
+            self._patience = self._loop.call_later(patience, self._ask)
+
+    def _tell(self) -> None:
+        events, self._gathered = self._gathered, []
+        if not events:
+            return
+        stretch = Stretch.of(events)
+        self._told = stretch.version
+        self._lately.extend(events)
+        for viewer in self.viewers:
+            known = viewer.versions[self.showtime_id]
+            if known == stretch.from_version:
+                viewer.lead_on(stretch)
+            elif known < stretch.version:
+                # Their snapshot was read in the middle of it.
+                viewer.lead_on(Stretch.of([event for event in events if event.version > known]))
+
+    def _forget_patience(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+
+    def _ask(self) -> None:
+        self._patience, self._asking = None, True
+        self._spawn(self._read_missing(self._stream))
+
+    async def _read_missing(self, stream: SeatStream) -> None:
+        known = stream.version
+        assert known is not None, "only a stream that has started can be behind"  # noqa: S101
+        try:
+            events = await hub_thread().run(changes_since, showtime_id=self.showtime_id, version=known)
+        except DatabaseError as error:
+            # The next check of all versions leads here again.
+            log.warning("live.ledger_not_read", showtime_id=self.showtime_id, error=str(error))
+            return
+        finally:
+            self._asking = False
+        if stream is not self._stream:
+            return
+        if stream.version == known and not events:
+            self.resync()
+            return
+        for event in events:
+            stream.hear(event)
+        log.info("live.healed", showtime_id=self.showtime_id, versions=len(events))
+        self._advance()
+
+
+def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | None) -> tuple[int, str]:
+    """Return the version of a showtime's seats, and the frame that shows them to somebody."""
+    holder_id = claimant.holder_id if claimant else None
+    hold = live_hold(holder_id=holder_id, showtime_id=showtime_id) if holder_id else None
+    snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
+    if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
+        snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
+    return snapshot.version, frame("seats:availability", seat_status(snapshot, hold), frame_id)

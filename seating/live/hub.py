@@ -1,0 +1,233 @@
+"""The hub of an event loop: all its sockets hear through it, so that a change costs a process once, not each viewer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import weakref
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import structlog
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from cinebook.core.errors import ErrorCode, Refusal
+from cinebook.core.live import Listener
+from seating.events import holder_group, showtime_group
+from seating.live.audience import Audience
+from seating.live.frames import FrameId
+from seating.live.holders import HolderSockets
+from seating.live.threads import hub_thread
+from seating.live.viewer import Viewer
+from seating.selectors.seat_changes import current_versions
+
+log = structlog.get_logger(__name__)
+
+# How many showtimes one socket may watch.
+MAX_JOINED = 20
+HEARTBEAT_SECONDS = 10.0
+# How often the versions of all watched showtimes are compared with PostgreSQL's.
+CHECK_SECONDS = 10.0
+# The same while the channel layer is away: a hold that ran out must be seen within 2 s, of which expiry takes 1 s.
+CHECK_WHILE_DEAF_SECONDS = 0.8
+# A showtime that is new here is compared once more after this time: its subscription may have come into force a little
+# after its first snapshot was read.
+FIRST_CHECK_SECONDS = 1.0
+
+
+class Hub:
+    """Connects the sockets of an event loop with what happens to seats and holds anywhere."""
+
+    def __init__(self) -> None:
+        self._audiences: dict[int, Audience] = {}
+        self._openings: dict[int, asyncio.Future[None]] = {}
+        self._holders: dict[int, HolderSockets] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._check_now = asyncio.Event()
+        self._listener = Listener(on_turn=self._check_now.set)
+        self._clock = ServerClock()
+
+    def start(self) -> None:
+        """Begin to listen, to check and to beat."""
+        self._listener.start()
+        self._spawn(self._check_always())
+        self._spawn(self._beat_always())
+
+    async def close(self) -> None:
+        """End every task, and hear nothing any more."""
+        for audience in self._audiences.values():
+            audience.close()
+        await self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- Sockets -----------------------------------------------------------------------------------------------------
+
+    def enter(self, viewer: Viewer) -> None:
+        """Take in a new socket; from now on it is told what happens to its holder's holds."""
+        holder_id = viewer.holder_id
+        if holder_id is None:
+            return
+        sockets = self._holders.get(holder_id)
+        if sockets is None:
+            sockets = self._holders[holder_id] = HolderSockets(holder_id, self._spawn)
+            self._spawn(self._listener.subscribe(holder_group(holder_id), sockets.hear))
+        sockets.viewers[viewer] = None
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a socket."""
+        for showtime_id in tuple(viewer.joined):
+            self.unwatch(viewer, showtime_id)
+        sockets = self._holders.get(viewer.holder_id) if viewer.holder_id else None
+        if sockets:
+            sockets.viewers.pop(viewer, None)
+            if not sockets.viewers:
+                del self._holders[sockets.holder_id]
+                self._spawn(self._listener.unsubscribe(holder_group(sockets.holder_id)))
+
+    async def watch(self, viewer: Viewer, showtime_id: int, frame_id: FrameId | None = None) -> None:
+        """Show a socket the seats of a showtime, now and as they change; again, if it watches it already.
+
+        Args:
+            viewer: the socket.
+            showtime_id: which.
+            frame_id: of the frame that asked for it.
+
+        Raises:
+            Refusal: `not_found`; `invalid_data` if it watches too many.
+        """
+        if showtime_id not in viewer.joined and len(viewer.joined) >= MAX_JOINED:
+            raise Refusal(ErrorCode.INVALID_DATA, f"One socket may watch {MAX_JOINED} showtimes.", limit=MAX_JOINED)
+        viewer.joined.add(showtime_id)
+        audience = self._audiences.get(showtime_id) or self._open(showtime_id)
+        try:
+            # Subscribe, then read, then tell what was heard meanwhile: so nothing is missed.
+            audience.joining += 1
+            await asyncio.shield(self._openings[showtime_id])
+            await audience.admit(viewer, frame_id)
+        except Exception:
+            if viewer not in audience.viewers:
+                viewer.forget(showtime_id)
+            raise
+        finally:
+            audience.joining -= 1
+            self._close_if_empty(audience)
+
+    def unwatch(self, viewer: Viewer, showtime_id: int) -> None:
+        """Show a socket no more of a showtime."""
+        viewer.forget(showtime_id)
+        audience = self._audiences.get(showtime_id)
+        if audience:
+            audience.dismiss(viewer)
+            self._close_if_empty(audience)
+
+    def _open(self, showtime_id: int) -> Audience:
+        audience = self._audiences[showtime_id] = Audience(showtime_id, self._spawn)
+        subscribing = self._listener.subscribe(showtime_group(showtime_id), audience.hear)
+        self._openings[showtime_id] = self._spawn(subscribing)
+        asyncio.get_running_loop().call_later(FIRST_CHECK_SECONDS, self._check_now.set)
+        return audience
+
+    def _close_if_empty(self, audience: Audience) -> None:
+        showtime_id = audience.showtime_id
+        if audience.is_empty and self._audiences.get(showtime_id) is audience:
+            audience.close()
+            del self._audiences[showtime_id], self._openings[showtime_id]
+            self._spawn(self._listener.unsubscribe(showtime_group(showtime_id)))
+
+    # --- What goes on by itself --------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("live.task_failed", exc_info=error)
+
+    async def _beat_always(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            now = self._clock.now()
+            for audience in self._audiences.values():
+                audience.beat(now)
+
+    async def _check_always(self) -> None:
+        while True:
+            pause = CHECK_SECONDS if self._listener.healthy else CHECK_WHILE_DEAF_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._check_now.wait()
+            self._check_now.clear()
+            await self._check()
+
+    async def _check(self) -> None:
+        """Ask PostgreSQL, in one statement, whether something was missed at any of the watched showtimes."""
+        known = {number: audience.version for number, audience in self._audiences.items()}
+        started = {number: version for number, version in known.items() if version is not None}
+        if not started:
+            return
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            time, versions = await hub_thread().run(current_versions, showtime_ids=list(started))
+        except DatabaseError as error:
+            log.warning("live.versions_not_read", error=str(error))
+            return
+        if time:
+            self._clock.set(time, asked_at)
+        for showtime_id, version in versions.items():
+            audience = self._audiences.get(showtime_id)
+            if audience is None:
+                continue
+            if version < started[showtime_id]:
+                # PostgreSQL was put back to an earlier state: what everybody was told is no longer so.
+                audience.resync()
+            elif self._listener.healthy:
+                audience.hear_of(version)
+            else:
+                # No message is on its way.
+                audience.hear_of(version, patience=0)
+
+
+class ServerClock:
+    """PostgreSQL's time, without asking for it each time."""
+
+    def __init__(self) -> None:
+        self._ahead: dt.timedelta | None = None
+
+    def set(self, time: dt.datetime, at: float) -> None:
+        """Learn what PostgreSQL's time was at a time of the event loop's clock."""
+        self._ahead = time - dt.datetime.fromtimestamp(at, dt.UTC)
+
+    def now(self) -> dt.datetime:
+        """Return PostgreSQL's time; the machine's own, as long as nobody has asked."""
+        if self._ahead is None:
+            return timezone.now()
+        return dt.datetime.fromtimestamp(asyncio.get_running_loop().time(), dt.UTC) + self._ahead
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """Return the hub of the running event loop; it was started with the server."""
+    return _hubs[asyncio.get_running_loop()]
+
+
+@contextlib.asynccontextmanager
+async def running_hub() -> AsyncIterator[None]:
+    """Run the hub of this event loop for as long as the context lasts."""
+    loop = asyncio.get_running_loop()
+    _hubs[loop] = started = Hub()
+    started.start()
+    try:
+        yield
+    finally:
+        del _hubs[loop]
+        await started.close()

@@ -1,0 +1,45 @@
+"""A showtime and two people."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cinebook.core.redis import locks_command
+from seating.identity import Claimant, tokens_for_user
+from seating.models import Holder, Showtime
+from tests.factories import UserFactory, make_showtime
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """Somebody with a token."""
+
+    claimant: Claimant
+    token: str
+    username: str
+
+
+def _person() -> Person:
+    user = UserFactory()
+    token = tokens_for_user(user)["access"]
+    holder = Holder.objects.get(user=user)
+    return Person(Claimant(holder_id=holder.pk, user_id=user.pk), token, user.username)
+
+
+@pytest.fixture
+def showtime(transactional_db: None) -> Showtime:
+    # Each test begins with new rows, and some with the same numbers as the one before.
+    locks_command(lambda redis: redis.flushdb())
+    return make_showtime()
+
+
+@pytest.fixture
+def ada(showtime: Showtime) -> Person:
+    return _person()
+
+
+@pytest.fixture
+def ben(showtime: Showtime) -> Person:
+    return _person()

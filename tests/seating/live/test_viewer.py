@@ -1,0 +1,101 @@
+"""However slowly a socket reads, what waits for it is bounded and leads to what is true."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from typing import Any
+
+from seating.events import SeatsChanged
+from seating.identity import Claimant
+from seating.live import viewer as viewers
+from seating.live.frames import Stretch
+from seating.live.viewer import Viewer
+
+
+@dataclasses.dataclass
+class Nobody:
+    claimant: Claimant | None = None
+
+
+def stretch(version: int, showtime_id: int = 1) -> Stretch:
+    return Stretch.of([SeatsChanged(showtime_id, version, {f"A{version % 3}": f"state {version}"})])
+
+
+async def written(viewer: Viewer) -> list[dict[str, Any]]:
+    """Return all that waits for a viewer who reads at last."""
+    frames: list[dict[str, Any]] = []
+
+    async def send(text: str) -> None:
+        frames.append(json.loads(text))
+
+    writing = asyncio.ensure_future(viewer.write(send))
+    # It never really waits, since `send` does not: what there is gets written in one go.
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait([writing])
+    return frames
+
+
+def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
+    async def scene() -> list[dict[str, Any]]:
+        viewer = Viewer(Nobody())
+        viewer.show(showtime_id=1, version=0, text='{"event": "snapshot"}')
+        for version in range(1, 1001):
+            viewer.lead_on(stretch(version))
+            viewer.beat(1, json.dumps({"event": "heartbeat", "data": {"version": version}}))
+        return await written(viewer)
+
+    snapshot, changed, heartbeat = asyncio.run(scene())
+
+    assert snapshot == {"event": "snapshot"}
+    assert changed["data"] == {
+        "showtime_id": 1,
+        "from_version": 0,
+        "version": 1000,
+        "changes": {"A1": "state 1000", "A2": "state 998", "A0": "state 999"},
+    }
+    assert heartbeat["data"]["version"] == 1000
+
+
+def test_a_snapshot_stands_for_all_that_waited_before_it() -> None:
+    async def scene() -> list[dict[str, Any]]:
+        viewer = Viewer(Nobody())
+        viewer.lead_on(stretch(5))
+        viewer.lead_on(stretch(5, showtime_id=2))
+        viewer.show(showtime_id=1, version=6, text='{"event": "snapshot"}')
+        viewer.lead_on(stretch(7))
+        return await written(viewer)
+
+    frames = asyncio.run(scene())
+
+    assert [frame["event"] for frame in frames] == ["snapshot", "seat:status:changed", "seat:status:changed"]
+    assert [frame["data"]["from_version"] for frame in frames[1:] if frame["data"]["showtime_id"] == 1] == [6]
+
+
+def test_many_viewers_are_sent_the_very_same_text() -> None:
+    async def scene() -> list[list[str]]:
+        one = stretch(1)
+        texts: list[list[str]] = []
+        for _ in range(3):
+            viewer = Viewer(Nobody())
+            viewer.lead_on(one)
+            texts.append(list(viewer._next()))
+        return texts
+
+    first, *others = asyncio.run(scene())
+
+    assert all(other[0] is first[0] for other in others)
+
+
+def test_whoever_never_reads_is_let_go() -> None:
+    async def scene() -> tuple[bool, bool, int]:
+        viewer = Viewer(Nobody())
+        for _ in range(viewers.MAX_WAITING):
+            viewer.tell("{}")
+        before = viewer.overflowed.is_set()
+        viewer.tell("{}")
+        return before, viewer.overflowed.is_set(), len(viewer._line)
+
+    assert asyncio.run(scene()) == (False, True, viewers.MAX_WAITING)
