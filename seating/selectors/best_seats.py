@@ -45,7 +45,8 @@ def offered_seats(*, showtime_id: int, count: int, near: Collection[str] = ()) -
     # Before the first use of a showtime that was made without seats, all of them are free.
     free = (available or ()) if made else layout.by_code
     # A category that lost its price cannot be sold.
-    return best_seats(layout, {code for code in free if layout.by_code[code].category in (priced or ())}, count, near=near)
+    for_sale = {code for code in free if layout.by_code[code].category in (priced or ())}
+    return best_seats(layout, for_sale, count, near=near)
 
 
 def best_seats(

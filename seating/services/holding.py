@@ -287,14 +287,14 @@ def _release(
     seats = lock_seats(showtime_id=showtime_id, hold_ids=[own.hold_id])
     leaving = [seat for seat in seats if codes is None or seat.code in codes]
     staying = [seat for seat in seats if seat not in leaving]
-    freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
-    hold = None
     if staying:
         reserved = reserve(claim=claim, hold_id=own.hold_id, seats=staying, prices={})
         _write_expiry(hold_id=own.hold_id, reserved=reserved)
-        hold = _read(own.hold_id)
     else:
         _end(own.hold_id)
+    # After the rest, because it locks the counter that all others of the showtime wait for.
+    freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
+    hold = _read(own.hold_id) if staying else None
     fences = freed.fences if freed else {}
     announce_freed(
         showtime_id=showtime_id,

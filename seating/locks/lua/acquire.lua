@@ -28,7 +28,7 @@ for i = 1, n do
         free[#free + 1] = i
     elseif fields.owner ~= ARGV[1] then
         local state = 'checked'
-        if fields.nonce and not fields.fence then
+        if type(fields.nonce) == 'string' and not tonumber(fields.fence) then
             state = 'deciding'
         elseif redis.call('SET', KEYS[n + i], '1', 'PX', ARGV[4], 'NX') then
             state = 'unchecked'

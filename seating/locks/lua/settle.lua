@@ -1,7 +1,8 @@
 -- Write what PostgreSQL granted: the locks of a hold with their real end, and its record.
 --
 -- A late writer must not bury a newer truth, so a lock is only written over nothing, over an attempt of the same owner
--- (its other attempts wait for its row, and what they are granted has a newer fence), or over an older fence.
+-- (its other attempts wait for its row, and what they are granted has a newer fence), over an older fence, or over what
+-- is none of ours.
 --
 -- KEYS  1 … n          the locks of the seats
 --       n+1            the hold's record
@@ -19,12 +20,12 @@ for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
     if lock then
         local readable, old = pcall(cjson.decode, lock)
-        if not readable or type(old) ~= 'table' then
-            yields[i] = true
-        elseif not tonumber(old.fence) then
-            yields[i] = old.owner == ARGV[1]
+        local fields = readable and type(old) == 'table' and old or {}
+        if tonumber(fields.fence) then
+            yields[i] = tonumber(fields.fence) <= tonumber(ARGV[2 + 3 * i])
         else
-            yields[i] = tonumber(old.fence) <= tonumber(ARGV[2 + 3 * i])
+            -- What has neither a fence nor a nonce is none of ours.
+            yields[i] = fields.owner == ARGV[1] or type(fields.nonce) ~= 'string'
         end
     else
         yields[i] = true

@@ -17,7 +17,15 @@ from cinebook.core.errors import ErrorCode, SeatsRefused
 from seating.events import HoldChanged, SeatsChanged
 from seating.models import Hold, Holder, Seat, SeatEvent, SeatHold, SeatStatus, Showtime, ShowtimeSales
 from seating.selectors.seat_map import seat_snapshot
-from seating.services import hold_best_seats, hold_seats, make_missing_seats, token_hash
+from seating.services import (
+    announcing,
+    hold_best_seats,
+    hold_seats,
+    holding,
+    make_missing_seats,
+    seat_changes,
+    token_hash,
+)
 from tests.support.asking import hold, refused, release, seat
 from tests.support.ledger import assert_sound, replay
 from tests.support.passing_time import pass_for, start_paying
@@ -259,8 +267,6 @@ def test_sales_that_close_in_the_middle_stop_the_hold(
     showtime: Showtime, ada: Holder, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
     """The counter's row is the last guard: whoever closes sales does it there."""
-    from seating.services import holding, seat_changes  # noqa: PLC0415 - the point where the rival steps in
-
     open_audit = seat_changes._open_audit
 
     def close_sales_then_go_on(*args: Any) -> None:
@@ -268,7 +274,6 @@ def test_sales_that_close_in_the_middle_stop_the_hold(
         open_audit(*args)
 
     monkeypatch.setattr(seat_changes, "_open_audit", close_sales_then_go_on)
-    assert holding.reserve is seat_changes.reserve
     with refused(ErrorCode.NOT_ON_SALE):
         hold(showtime, ada, "A1")
 
@@ -295,8 +300,6 @@ class TestBestSeats:
     def test_who_was_too_slow_is_offered_others_and_at_last_told(
         self, showtime: Showtime, ada: Holder, ben: Holder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from seating.services import holding  # noqa: PLC0415 - the point where the rival steps in
-
         offered = holding.offered_seats
         calls: list[list[str]] = []
 
@@ -317,8 +320,6 @@ class TestBestSeats:
     def test_after_a_lost_race_the_next_group_is_taken(
         self, showtime: Showtime, ada: Holder, ben: Holder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from seating.services import holding  # noqa: PLC0415 - the point where the rival steps in
-
         offered, snatched = holding.offered_seats, []
 
         def offer_then_snatch_once(**asked: Any) -> list[list[str]]:
@@ -416,10 +417,8 @@ class TestEvents:
         assert events == [SeatsChanged(showtime.pk, 2, {"A3": "locked"}), HoldChanged(ada.pk, showtime.pk)]
 
     def test_nothing_is_told_before_the_commit(self, showtime: Showtime, ada: Holder, events: list[Any]) -> None:
-        from seating.services.holding import _take  # noqa: PLC0415 - the step inside the transaction
-
         def take() -> None:
-            _take(holder_id=ada.pk, showtime_id=showtime.pk, codes=["A1"], nonce=uuid.uuid4())
+            holding._take(holder_id=ada.pk, showtime_id=showtime.pk, codes=["A1"], nonce=uuid.uuid4())
             assert events == []
 
         with transaction.atomic():
@@ -429,11 +428,9 @@ class TestEvents:
     def test_nothing_is_told_after_a_rollback(
         self, showtime: Showtime, ada: Holder, events: list[Any], redis: Redis
     ) -> None:
-        from seating.services.holding import _take  # noqa: PLC0415 - the step inside the transaction
-
         with transaction.atomic():
-            _take(holder_id=ada.pk, showtime_id=showtime.pk, codes=["A1"], nonce=uuid.uuid4())
-            transaction.set_rollback(True)  # noqa: FBT003
+            holding._take(holder_id=ada.pk, showtime_id=showtime.pk, codes=["A1"], nonce=uuid.uuid4())
+            transaction.set_rollback(True)
         assert events == []
         assert not redis.keys("*")
 
@@ -458,8 +455,6 @@ class TestEvents:
         self, showtime: Showtime, ada: Holder, redis: Redis, monkeypatch: pytest.MonkeyPatch, events: list[Any]
     ) -> None:
         """A process that was stopped before its commit for longer than its word is good for."""
-        from seating.services import announcing  # noqa: PLC0415 - its clock is turned
-
         clock = iter([100.0, 100.0 + announcing.TRUE_FOR_SECONDS])
         monkeypatch.setattr(announcing, "time", type("Clock", (), {"monotonic": lambda: next(clock)}))
         hold(showtime, ada, "A1")
