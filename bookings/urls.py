@@ -8,9 +8,9 @@ from bookings import accounts, views
 
 urlpatterns: list[URLPattern] = [
     path("checkout/<uuid:hold_id>/", views.checkout, name="checkout"),
-    path("payments/demo/<str:reference>/", views.demo_page, name="demo_payment"),
-    path("bookings/<str:reference>/", views.booking, name="booking"),
-    path("bookings/<str:reference>/cancel/", views.cancel, name="cancel_booking"),
+    path("payments/demo/<slug:reference>/", views.demo_page, name="demo_payment"),
+    path("bookings/<slug:reference>/", views.booking, name="booking"),
+    path("bookings/<slug:reference>/cancel/", views.cancel, name="cancel_booking"),
     path("my/bookings/", views.my_bookings, name="my_bookings"),
     path("accounts/login/", accounts.SignIn.as_view(), name="login"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),

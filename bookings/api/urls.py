@@ -9,7 +9,7 @@ from bookings.api import bookings, notices
 urlpatterns: list[URLPattern] = [
     path("bookings", bookings.Bookings.as_view()),
     path("bookings/confirm", bookings.ConfirmSeats.as_view()),
-    path("bookings/<str:reference>", bookings.BookingDetail.as_view()),
-    path("bookings/<str:reference>/cancel", bookings.CancelBooking.as_view()),
+    path("bookings/<slug:reference>", bookings.BookingDetail.as_view()),
+    path("bookings/<slug:reference>/cancel", bookings.CancelBooking.as_view()),
     path("payments/<slug:provider>/webhook", notices.Webhook.as_view()),
 ]

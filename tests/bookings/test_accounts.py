@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from typing import Any
 
 import pytest
@@ -16,39 +15,12 @@ from bookings.models import Booking
 from cinebook.core.models import User
 from cinebook.core.redis import locks_command
 from seating.identity import GUEST_KEY
-from seating.models import Hold, Holder, Showtime
-from seating.services import hold_seats, user_holder
+from seating.models import Hold, Showtime
+from seating.services import user_holder
+from tests.bookings.conftest import PASSWORD, buying, checkout_of, guest_of, hold_as, hold_as_guest
 from tests.factories import BookingFactory, HoldFactory, UserFactory, make_showtime
 
-PASSWORD = "a long and winding road"
-
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create_user("ada", "ada@example.org", PASSWORD)
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return make_showtime()
-
-
-def guest_of(client: Client) -> Holder:
-    return Holder.objects.get(guest_key=uuid.UUID(client.session[GUEST_KEY]))
-
-
-def hold_as_guest(client: Client, showtime: Showtime, *codes: str) -> Hold:
-    client.get(showtime.get_absolute_url())
-    answer = hold_seats(holder_id=guest_of(client).pk, user_id=None, showtime_id=showtime.pk, codes=codes)
-    return Hold.objects.get(pk=answer.hold.hold_id)
-
-
-def hold_as(user: User, showtime: Showtime, *codes: str) -> Hold:
-    holder = user_holder(user_id=user.pk)
-    answer = hold_seats(holder_id=holder.pk, user_id=user.pk, showtime_id=showtime.pk, codes=codes)
-    return Hold.objects.get(pk=answer.hold.hold_id)
 
 
 def sign_in(client: Client, password: str = PASSWORD, **more: str) -> Any:
@@ -66,7 +38,7 @@ class TestSigningIn:
         assert response.status_code == 302
         assert response["Location"] == "/"
         html = client.get("/").content.decode()
-        assert "ada" in html
+        assert "Ada" in html
         assert "Sign out" in html
         assert 'href="/accounts/login/' not in html
 
@@ -199,6 +171,51 @@ class TestWhatAGuestHeld:
         booking = BookingFactory(hold=HoldFactory(holder=guest_of(client)))
         sign_in(client)
         assert Booking.objects.get(pk=booking.pk).holder.user == ada
+
+    def test_who_goes_to_sign_in_has_not_left(self, client: Client, showtime: Showtime) -> None:
+        hold = hold_as_guest(client, showtime, "A1")
+        for name in ("login", "signup"):
+            client.post(reverse("leave", args=[showtime.pk]))
+            hold.refresh_from_db()
+            assert hold.left_at
+            client.get(reverse(name))
+            hold.refresh_from_db()
+            assert hold.left_at is None
+
+    def test_goes_on_being_paid_and_can_be_seen(self, client: Client, ada: User, showtime: Showtime) -> None:
+        hold = hold_as_guest(client, showtime, "A1")
+        bank = client.post(checkout_of(hold), buying(payment="stall"))["Location"]
+        sign_in(client)
+        hold.refresh_from_db()
+        assert hold.holder.user is None
+        booking = Booking.objects.get(hold=hold)
+        assert booking.holder.user == ada
+        assert client.get(booking.get_absolute_url()).status_code == 200
+        assert client.get(checkout_of(hold))["Location"] == booking.get_absolute_url()
+        client.post(bank, {"outcome": "succeed"})
+        booking.refresh_from_db()
+        assert booking.status == "CONFIRMED"
+        client.get(reverse("my_bookings"))
+        hold.refresh_from_db()
+        assert hold.holder.user == ada
+        assert GUEST_KEY not in client.session
+
+    def test_follows_when_its_payment_is_declined(self, client: Client, ada: User, showtime: Showtime) -> None:
+        hold = hold_as_guest(client, showtime, "A1")
+        bank = client.post(checkout_of(hold), buying(payment="stall"))["Location"]
+        sign_in(client)
+        client.post(bank, {"outcome": "decline"})
+        assert client.get(checkout_of(hold)).status_code == 200
+        hold.refresh_from_db()
+        assert hold.holder.user == ada
+        assert client.post(checkout_of(hold), buying(), follow=True).status_code == 200
+        assert Booking.objects.get(hold=hold, status="CONFIRMED").holder.user == ada
+
+    def test_that_is_over_is_over_for_the_user(self, client: Client, ada: User, showtime: Showtime) -> None:
+        older = hold_as_guest(client, showtime, "A1")
+        hold_as(ada, showtime, "C1")
+        sign_in(client)
+        assert client.get(checkout_of(older)).status_code == 410
 
     def test_without_anything_there_is_nothing_to_do(self, client: Client, ada: User, showtime: Showtime) -> None:
         client.get(showtime.get_absolute_url())
