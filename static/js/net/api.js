@@ -110,6 +110,7 @@ export class Api {
 
   /** @returns {Promise<Response>} */
   async #answer(method, path, body, again) {
+    const closing = this.#closing.signal;
     for (let attempt = 1; ; attempt += 1) {
       let refused;
       try {
@@ -117,12 +118,13 @@ export class Api {
         if (response.ok || response.status === 304) return response;
         refused = new Refused(await readError(response));
       } catch (error) {
-        if (this.#closing.signal.aborted) throw error;
+        if (closing.aborted) throw error;
         refused = new Refused({ code: Code.UNREACHABLE, detail: "" });
       }
       if (attempt >= ATTEMPTS || !isWorthAnotherTry(refused, again)) throw refused;
       if (refused.code !== Code.SEAT_LOCKED) this.#onWait();
       await this.#sleep(this.#pause(attempt, refused.retryAfter));
+      if (closing.aborted) throw refused;
     }
   }
 

@@ -109,10 +109,6 @@ function showHold() {
 function pick(code) {
   // Also a seat that looks taken is asked for: the server knows better, and what else is near.
   if ("closed" in map.dataset && store.status(code) !== Status.SELECTED) return;
-  if (store.hold?.paying) {
-    location.assign(byId("checkout").getAttribute("href"));
-    return;
-  }
   selection.toggle(code);
 }
 
