@@ -21,7 +21,7 @@ from django.views.generic import FormView
 
 from bookings.forms import NewPasswordForm, SignInForm, SignUpForm
 from bookings.identity import visitor
-from cinebook.core.rate_limits import SIGN_INS, count_request
+from cinebook.core.rate_limits import PASSWORD_MAILS, SIGN_INS, count_request
 from seating.identity import claimant_of_session
 from seating.services import stay
 
@@ -119,6 +119,11 @@ class ForgottenPassword(views.PasswordResetView):
         """Send it, unless too many were asked for from this address."""
         count_request(SIGN_INS, f"{request.META['REMOTE_ADDR']} forgot")
         return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Send it, unless the mailbox has got enough of them."""
+        count_request(PASSWORD_MAILS, form.cleaned_data["email"].casefold())
+        return super().form_valid(form)
 
 
 class ForgottenPasswordSent(views.PasswordResetDoneView):

@@ -35,6 +35,8 @@ class RateLimit:
 SEAT_OPERATIONS = RateLimit("seats", burst=60, per_second=10)
 # Signing in, per address and name: slow enough that guessing is hopeless, with room for a few typing errors.
 SIGN_INS = RateLimit("sign-ins", burst=20, per_second=0.2)
+# Links for a forgotten password, per mailbox: whoever asks in somebody else's name shall not fill it.
+PASSWORD_MAILS = RateLimit("password-mails", burst=4, per_second=1 / 600)
 # New guests, per address: a hall full of phones may share one.
 NEW_GUESTS = RateLimit("guests", burst=300, per_second=5)
 

@@ -348,9 +348,16 @@ class TestPasswords:
 
     def test_mail_is_limited(self, client: Client, ada: User, settings: Any) -> None:
         settings.RATE_LIMITS = True
-        for _attempt in range(20):
-            client.post(reverse("password_reset"), {"email": "ada@example.org"})
-        assert client.post(reverse("password_reset"), {"email": "ada@example.org"}).status_code == 429
+        spellings = ["ada@example.org", "ADA@example.org"] * 3
+        answers = [client.post(reverse("password_reset"), {"email": email}).status_code for email in spellings]
+        assert answers == [302] * 4 + [429] * 2
+        assert len(mail.outbox) == 4
+
+    def test_asking_for_many_addresses_is_limited(self, client: Client, settings: Any) -> None:
+        settings.RATE_LIMITS = True
+        for number in range(20):
+            client.post(reverse("password_reset"), {"email": f"somebody{number}@example.org"})
+        assert client.post(reverse("password_reset"), {"email": "one@example.org"}).status_code == 429
 
 
 class TestEveryPageOfAccounts:
