@@ -16,12 +16,14 @@ api: list[URLPattern | URLResolver] = [
     path("health", Health.as_view(), name="health"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", browsable, name="docs"),
+    path("", include("bookings.api.urls")),
     path("", include("seating.api.urls")),
 ]
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include(api)),
+    path("", include("bookings.urls")),
     path("", include("seating.urls")),
 ]
 

@@ -11,6 +11,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
+import structlog
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import constant_time_compare
 from rest_framework_simplejwt.exceptions import TokenError
@@ -19,7 +20,9 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
 from seating.models import Hold
-from seating.services import guest_holder, token_hash, user_holder
+from seating.services import adopt_holds, guest_holder, token_hash, user_holder
+
+log = structlog.get_logger(__name__)
 
 # Where a session keeps the key of its guest. It is data, not the session's own key, so it survives a login.
 GUEST_KEY = "guest_key"
@@ -78,7 +81,35 @@ def welcome(session: SessionBase, user: Any) -> Claimant:
         session[GUEST_KEY] = str(uuid.uuid4())
     claimant = claimant_of_session(session, user)
     assert claimant is not None, "the session has a guest's key now"  # noqa: S101
+    guest_id = guest_left_behind(session, user)
+    if guest_id:
+        bring_holds(guest_id=guest_id, claimant=claimant)
     return claimant
+
+
+def guest_left_behind(session: SessionBase, user: Any) -> int | None:
+    """Return the holder that a signed-in user's browser was as a guest, if it may still have something of theirs."""
+    key = session.get(GUEST_KEY) if user.is_authenticated else None
+    return guest_holder(guest_key=uuid.UUID(key)).pk if key else None
+
+
+def bring_holds(*, guest_id: int, claimant: Claimant) -> bool:
+    """Give a user the holds of the guest that they were.
+
+    It never stands in the way of signing in: what could not be moved now is asked for again by their next page.
+
+    Args:
+        guest_id: the guest's holder.
+        claimant: the user.
+
+    Returns:
+        Whether the guest has nothing left that could still become the user's.
+    """
+    try:
+        return adopt_holds(guest_id=guest_id, holder_id=claimant.holder_id)
+    except Refusal as refusal:
+        log.warning("guest.not_adopted", guest_id=guest_id, holder_id=claimant.holder_id, code=refusal.code.value)
+        return False
 
 
 def claimant_of_token(token: str) -> Claimant:

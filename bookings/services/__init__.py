@@ -1,5 +1,39 @@
-"""Writes of what was bought, and what needs both apps."""
+"""Writes of what was bought, and what needs both apps; every door comes through here."""
 
+from bookings.services.adopting import adopt_bookings
+from bookings.services.buying import Attendee, BookingAnswer, Contact, Purchase, confirm_seats, start_booking
+from bookings.services.cancelling import (
+    cancel_booking,
+    cancel_bookings_of_cancelled_showtimes,
+    cancel_bookings_of_showtime,
+)
+from bookings.services.demo_payments import demo_decide, demo_payment
+from bookings.services.expiring import expire_payment, settle_overdue_payments
+from bookings.services.idempotency import Answer, answer_once, forget_old_answers
 from bookings.services.reconciling import reconcile
+from bookings.services.refunding import carry_out_refund
+from bookings.services.settling import receive_notice, settle_payment
 
-__all__ = ["reconcile"]
+__all__ = [
+    "Answer",
+    "Attendee",
+    "BookingAnswer",
+    "Contact",
+    "Purchase",
+    "adopt_bookings",
+    "answer_once",
+    "cancel_booking",
+    "cancel_bookings_of_cancelled_showtimes",
+    "cancel_bookings_of_showtime",
+    "carry_out_refund",
+    "confirm_seats",
+    "demo_decide",
+    "demo_payment",
+    "expire_payment",
+    "forget_old_answers",
+    "receive_notice",
+    "reconcile",
+    "settle_overdue_payments",
+    "settle_payment",
+    "start_booking",
+]

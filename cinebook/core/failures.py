@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.views import defaults
 from django.views.csrf import csrf_failure
 
+from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rest import RETRY_AFTER_OUTAGE, error_json, is_api
 
@@ -37,6 +38,34 @@ class OutageMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for a view."""
         return _unavailable(request, exception) if isinstance(exception, OperationalError | InterfaceError) else None
+
+
+class RefusalMiddleware:
+    """Turns what a service refuses into a page with the refusal's own status and sentence, if the view does not."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer for a view."""
+        return refusal_page(request, exception) if isinstance(exception, Refusal) else None
+
+
+def refusal_page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    """Return the page of a refused request; JSON below /api/."""
+    if is_api(request):
+        return error_json(refusal)
+    if refusal.code is ErrorCode.NOT_FOUND:
+        return defaults.page_not_found(request, refusal)
+    status = ERRORS[refusal.code].status
+    response = render(request, "refused.html", {"status": status, "error": error_body(refusal)}, status=status)
+    if "retry_after" in refusal.data:
+        response["Retry-After"] = str(refusal.data["retry_after"])
+    return response
 
 
 def _unavailable(request: HttpRequest, error: Exception) -> HttpResponse:

@@ -37,6 +37,8 @@ SEAT_OPERATIONS = RateLimit("seats", burst=60, per_second=10)
 SIGN_INS = RateLimit("sign-ins", burst=20, per_second=0.2)
 # Signing in, per address whatever the name: trying one password on many names, and each try costs a slow hash.
 SIGN_INS_OF_ADDRESS = RateLimit("sign-ins-of-address", burst=100, per_second=1)
+# Links for a forgotten password, per mailbox: whoever asks in somebody else's name shall not fill it.
+PASSWORD_MAILS = RateLimit("password-mails", burst=4, per_second=1 / 600)
 # New guests, per address: a hall full of phones may share one.
 NEW_GUESTS = RateLimit("guests", burst=300, per_second=5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
+import uuid
 
 from django.db import models
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -133,6 +134,15 @@ def showtime_to_show(showtime_id: int) -> Showtime:
         Showtime.DoesNotExist: there is none with this id.
     """
     return Showtime.objects.select_related("movie", "auditorium", "sales").get(pk=showtime_id)
+
+
+def showtime_of_hold(hold_id: uuid.UUID) -> Showtime:
+    """Return the showtime of a hold, however that ended.
+
+    Raises:
+        Showtime.DoesNotExist: there is no such hold.
+    """
+    return Showtime.objects.get(holds=hold_id)
 
 
 def price_list(showtime: Showtime) -> list[Price]:

@@ -1,5 +1,6 @@
 """Writes. Every door (REST, socket, page, admin, task, command line) comes through here."""
 
+from seating.services.adopting import adopt_holds
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
 from seating.services.holders import guest_holder, user_holder
 from seating.services.holding import (
@@ -15,12 +16,30 @@ from seating.services.holding import (
 from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.reconciling import SeatReconciliation, reconcile_seats
+from seating.services.selling import (
+    BookedHold,
+    HoldInPayment,
+    PricedSeat,
+    begin_payment,
+    release_paid_hold,
+    resume_hold,
+    return_seats,
+    sell_hold,
+    sell_late,
+)
+from seating.services.transactions import demand_transaction, run_sale
 
 __all__ = [
+    "BookedHold",
     "HoldAnswer",
+    "HoldInPayment",
+    "PricedSeat",
     "ReleaseAnswer",
     "SeatReconciliation",
+    "adopt_holds",
+    "begin_payment",
     "check_quantity",
+    "demand_transaction",
     "expire_holds",
     "extend_hold",
     "guest_holder",
@@ -32,8 +51,14 @@ __all__ = [
     "make_seats",
     "publish_layout",
     "reconcile_seats",
+    "release_paid_hold",
     "release_seats",
+    "resume_hold",
+    "return_seats",
+    "run_sale",
     "schedule_showtime",
+    "sell_hold",
+    "sell_late",
     "showtimes_with_lapsed_holds",
     "stay",
     "still_there",

@@ -79,6 +79,23 @@ def announce_freed(
     transaction.on_commit(after_commit, robust=True)
 
 
+def announce_moved(*, hold: HeldSeats | None, showtime_id: int, from_holder_id: int, to_holder_id: int) -> None:
+    """After the commit, write the locks of a hold for its new holder, and tell both.
+
+    Args:
+        hold: as PostgreSQL has it now; None if no seat is left in it.
+    """
+    decided_at = time.monotonic()
+
+    def after_commit() -> None:
+        if hold and time.monotonic() - decided_at < TRUE_FOR_SECONDS:
+            locks.settle(hold=granted(hold), nonce=None)
+        broadcast.send(HoldChanged(from_holder_id, showtime_id))
+        broadcast.send(HoldChanged(to_holder_id, showtime_id))
+
+    transaction.on_commit(after_commit, robust=True)
+
+
 def announce_seats(*, showtime_id: int, version: int, changes: Mapping[str, str]) -> None:
     """After the commit, tell everybody who watches the showtime what its seats are now."""
     event = SeatsChanged(showtime_id, version, dict(changes))

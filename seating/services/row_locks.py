@@ -54,6 +54,26 @@ class AnyHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ContendingHold:
+    """The live hold of one of several holders at a showtime, whose row is locked."""
+
+    hold_id: uuid.UUID
+    holder_id: int
+    paying: bool
+    lapsed: bool
+    locked_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PaidHold:
+    """A hold that may have ended, whose row is locked."""
+
+    hold_id: uuid.UUID
+    paying: bool
+    live: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -98,6 +118,37 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
     )
 
 
+def lock_holders(holder_ids: Collection[int]) -> None:
+    """Lock the rows of several holders by the order of their ids, for what concerns them together."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM seating_holder WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(holder_ids)]
+        )
+
+
+def lock_contending_holds(*, holder_ids: Collection[int], showtime_id: int) -> dict[int, ContendingHold]:
+    """Lock the live holds of several holders at a showtime by the order of their ids.
+
+    Args:
+        holder_ids: whose; the holders' rows are locked.
+
+    Returns:
+        The holds by their holders; those who have none are missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, paying, expires_at <= clock_timestamp() AND NOT paying, locked_at
+            FROM seating_hold
+            WHERE holder_id = ANY(%s) AND showtime_id = %s AND ended_at IS NULL
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            [list(holder_ids), showtime_id],
+        )
+        return {row[1]: ContendingHold(*row) for row in cursor.fetchall()}
+
+
 def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | None = None) -> LockedHold | None:
     """Lock the row of the holder's live hold at a showtime, and return it; None if there is none.
 
@@ -119,6 +170,31 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
         )
         row = cursor.fetchone()
     return LockedHold(*row) if row else None
+
+
+def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> list[PaidHold]:
+    """Lock the row of a hold that was paid late, whether it has ended or not, and of its holder's live hold beside it.
+
+    Args:
+        hold_id: the hold that was paid.
+        holder_id: whose it is; the holder's row is locked.
+        showtime_id: where and when.
+
+    Returns:
+        The one or two holds, by the order of their ids. The paid one is missing if it has become somebody else's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, paying, ended_at IS NULL
+            FROM seating_hold
+            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND (id = %(hold)s OR ended_at IS NULL)
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            {"hold": hold_id, "holder": holder_id, "showtime": showtime_id},
+        )
+        return [PaidHold(*row) for row in cursor.fetchall()]
 
 
 def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg import errors
 
 from cinebook.core.errors import ErrorCode, Refusal
@@ -48,3 +48,13 @@ def run_sale(work: Callable[[], Result]) -> Result:
 def _commit(work: Callable[[], Result]) -> Result:
     with transaction.atomic(durable=True):
         return work()
+
+
+def demand_transaction() -> None:
+    """Refuse to be a transaction of its own: a step of a sale is done with all the others, or not at all.
+
+    Raises:
+        TransactionManagementError: nobody has opened one.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("This is a step of a sale: call it within run_sale.")

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bookings', '0002_what_only_sql_can_say'),
+        ('bookings', '0003_payments_are_settled_once'),
     ]
 
     operations = [
