@@ -19,6 +19,7 @@ class ReconcilerRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic 
         "started_at",
         "outcome",
         "took_ms",
+        "settled_payments",
         "expired_seats",
         "repaired_rows",
         "locks_written",

@@ -86,16 +86,15 @@ class PurchaseRequest(serializers.Serializer[Any]):
             raise serializers.ValidationError("A seat is named twice.")
         return attendees
 
-    @property
-    def purchase(self) -> Purchase:
-        """What was said, once it is valid."""
-        said = self.validated_data
-        return Purchase(
-            provider=said["payment"]["provider"],
-            token=said["payment"].get("token", ""),
-            contact=Contact(**said["contact"]) if "contact" in said else None,
-            attendees=tuple(Attendee(**attendee) for attendee in said.get("attendees", ())),
-        )
+
+def purchase_of(said: dict[str, Any]) -> Purchase:
+    """Return what a `PurchaseRequest` has found valid, as the services take it."""
+    return Purchase(
+        provider=said["payment"]["provider"],
+        token=said["payment"].get("token", ""),
+        contact=Contact(**said["contact"]) if "contact" in said else None,
+        attendees=tuple(Attendee(**attendee) for attendee in said.get("attendees", ())),
+    )
 
 
 class BookingRequest(PurchaseRequest):

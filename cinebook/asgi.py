@@ -22,13 +22,14 @@ wsgi_application = get_wsgi_application()
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from bookings.consumers import BookingConsumer  # noqa: E402
+from bookings.ticker import PaymentTicker  # noqa: E402
 from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
-from seating.consumers import SeatsConsumer  # noqa: E402
 from seating.live.hub import LiveUpdates  # noqa: E402
-from seating.ticker import Ticker  # noqa: E402
+from seating.ticker import HoldTicker  # noqa: E402
 
-sockets: dict[str, Callable[[Any, Any, Any], Awaitable[None]]] = {"/ws/seats/": SeatsConsumer.serve}
+sockets: dict[str, Callable[[Any, Any, Any], Awaitable[None]]] = {"/ws/seats/": BookingConsumer.serve}
 
 
 async def socket(scope: Any, receive: Any, send: Any) -> None:
@@ -49,6 +50,6 @@ application = ProtocolTypeRouter(
         "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
         "websocket": socket,
         # What ticks asks who is present, so it begins later and ends earlier.
-        "lifespan": Lifespan(live, Ticker(present=live.present)),
+        "lifespan": Lifespan(live, HoldTicker(present=live.present), PaymentTicker()),
     }
 )

@@ -162,7 +162,7 @@ _pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
 DATABASES = {
     "default": service_urls.database(
-        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 2 if _pooled else None, direct=DATABASE_POOL
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 3 if _pooled else None, direct=DATABASE_POOL
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -24,17 +24,12 @@ STOP_SECONDS = 5.0
 
 
 class Ticker:
-    """Ends holds that have run out or were left, from a thread of its own, between `start` and `stop`.
+    """Does its work once a second, from a thread of its own between `start` and `stop`, and survives what goes wrong."""
 
-    Args:
-        present: tells the holder and the showtime of each socket that this process has open on a seat map.
-    """
-
-    def __init__(self, *, present: Callable[[], Collection[tuple[int, int]]] = frozenset) -> None:
-        self._present = present
+    def __init__(self) -> None:
         self._stopped = threading.Event()
         # A daemon, so that a PostgreSQL that does not answer cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
         # What has gone wrong and was said: every second would be too often.
         self._said: set[str] = set()
 
@@ -54,7 +49,7 @@ class Ticker:
 
     def _tick(self) -> None:
         try:
-            wrong = self._end_what_is_over()
+            wrong = self._work()
         except (OperationalError, InterfaceError) as error:
             wrong = {"database"}
             self._say("database", error)
@@ -68,7 +63,28 @@ class Ticker:
             log.info("ticker.well_again", trouble=trouble)
         self._said &= wrong
 
-    def _end_what_is_over(self) -> set[str]:
+    def _work(self) -> set[str]:
+        """Do the work of one tick; return the names of what went wrong, which `_say` has told."""
+        raise NotImplementedError
+
+    def _say(self, trouble: str, error: Exception) -> None:
+        if trouble not in self._said:
+            self._said.add(trouble)
+            log.error("ticker.trouble", trouble=trouble, exc_info=error)
+
+
+class HoldTicker(Ticker):
+    """Ends holds that have run out or were left.
+
+    Args:
+        present: tells the holder and the showtime of each socket that this process has open on a seat map.
+    """
+
+    def __init__(self, *, present: Callable[[], Collection[tuple[int, int]]] = frozenset) -> None:
+        super().__init__()
+        self._present = present
+
+    def _work(self) -> set[str]:
         """End the holds that are over, and those that were left; return at which showtimes that went wrong."""
         wrong = set()
         for showtime_id in showtimes_with_lapsed_holds():
@@ -85,8 +101,3 @@ class Ticker:
                 self._say(trouble, error)
         let_go_of_left_holds(present=self._present())
         return wrong
-
-    def _say(self, trouble: str, error: Exception) -> None:
-        if trouble not in self._said:
-            self._said.add(trouble)
-            log.error("ticker.trouble", trouble=trouble, exc_info=error)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from bookings.models import Booking
 from bookings.selectors.purchases import own_booking, own_bookings
-from bookings.serializers import BookingRequest, BookingSerializer, ConfirmRequest
+from bookings.serializers import BookingRequest, BookingSerializer, ConfirmRequest, purchase_of
 from bookings.services import Answer, BookingAnswer, answer_once, cancel_booking, confirm_seats, start_booking
 from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
@@ -67,7 +67,7 @@ class Bookings(ApiView):
                 # Whoever was handed a hold is not told whose it is.
                 user_id=None if bearer else claimant.user_id,
                 hold_id=hold_id,
-                purchase=asked.purchase,
+                purchase=purchase_of(asked.validated_data),
             ),
         )
 
@@ -96,7 +96,7 @@ class ConfirmSeats(ApiView):
                 user_id=None if bearer else claimant.user_id,
                 showtime_id=showtime_id,
                 codes=asked.validated_data["seats"],
-                purchase=asked.purchase,
+                purchase=purchase_of(asked.validated_data),
                 hold_id=bearer.hold_id if bearer else None,
             ),
         )

@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('took_ms', models.PositiveIntegerField(blank=True, null=True)),
+                ('settled_payments', models.PositiveIntegerField(db_default=0, default=0, help_text='Bookings that expired, were refunded, or went with their showtime.')),
                 ('expired_seats', models.PositiveIntegerField(db_default=0, default=0, help_text='Freed because their time was over.')),
                 ('repaired_rows', models.PositiveIntegerField(db_default=0, default=0, help_text='Seats and audit rows that a mistake had left stuck.')),
                 ('redis_up', models.BooleanField(blank=True, help_text='Whether the locks in Redis could be compared; unknown if it never came to it.', null=True)),

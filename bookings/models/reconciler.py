@@ -13,6 +13,9 @@ class ReconcilerRun(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True)
     took_ms = models.PositiveIntegerField(null=True, blank=True)
+    settled_payments = models.PositiveIntegerField(
+        default=0, db_default=0, help_text=_("Bookings that expired, were refunded, or went with their showtime.")
+    )
     expired_seats = models.PositiveIntegerField(
         default=0, db_default=0, help_text=_("Freed because their time was over.")
     )

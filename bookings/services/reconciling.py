@@ -12,6 +12,9 @@ from django.db.models.functions import Now
 
 from bookings.models import ReconcilerRun
 from bookings.selectors.invariants import BOOKING_INVARIANTS
+from bookings.services.cancelling import cancel_bookings_of_cancelled_showtimes
+from bookings.services.expiring import settle_overdue_payments
+from bookings.services.idempotency import forget_old_answers
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import SeatReconciliation, reconcile_seats
 
@@ -34,7 +37,10 @@ def reconcile() -> ReconcilerRun:
     begun = time.monotonic()
     run = ReconcilerRun.objects.create()
     try:
+        # First, since what ends here leaves seats behind.
+        run.settled_payments = settle_overdue_payments() + cancel_bookings_of_cancelled_showtimes()
         _write_down(run, reconcile_seats())
+        forget_old_answers()
         _check_invariants(run)
     except Exception as error:
         log.exception("reconciler.failed")

@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ticking(quick: None) -> Iterator[ticker.Ticker]:
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     clock.start()
     yield clock
     clock.stop()
@@ -64,7 +64,7 @@ def test_it_ends_when_it_is_told_and_gives_its_connection_back(quick: None, monk
         return found
 
     monkeypatch.setattr(ticker, "showtimes_with_lapsed_holds", tick)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     clock.start()
     assert ticked.wait(5)
 
@@ -93,7 +93,7 @@ def test_an_outage_of_postgresql_is_told_once_and_survived(quick: None, monkeypa
         return showtimes_with_lapsed_holds()
 
     monkeypatch.setattr(ticker, "showtimes_with_lapsed_holds", count_and_ask)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     with capture_logs() as lines, monkeypatch.context() as outage:
         outage.setitem(connection.settings_dict, "HOST", "/nonexistent")
         clock.start()
@@ -118,7 +118,7 @@ def test_a_showtime_that_fails_is_told_once_and_stops_no_other(quick: None, monk
 
     monkeypatch.setattr(ticker, "expire_holds", fail_at_one)
     let_pass(1000, bad.hold_id, good.hold_id)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     with capture_logs() as lines:
         clock.start()
         until(lambda: Hold.objects.get(pk=good.hold_id).ended_at and len(failed) >= 3)
@@ -140,7 +140,7 @@ def test_a_mistake_of_ours_does_not_stop_the_clock(quick: None, monkeypatch: pyt
         return showtimes_with_lapsed_holds()
 
     monkeypatch.setattr(ticker, "showtimes_with_lapsed_holds", fail_three_times)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     with capture_logs() as lines:
         clock.start()
         until(lambda: Hold.objects.get(pk=held.hold_id).ended_at)
@@ -161,7 +161,7 @@ def test_a_seat_that_stays_locked_is_tried_again(quick: None, monkeypatch: pytes
         return expire_holds(showtime_id=showtime_id)
 
     monkeypatch.setattr(ticker, "expire_holds", count_and_expire)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     with capture_logs() as lines:
         with transaction.atomic():
             Seat.objects.select_for_update(no_key=True).get(hold=held.hold_id)
@@ -176,7 +176,7 @@ def test_a_seat_that_stays_locked_is_tried_again(quick: None, monkeypatch: pytes
 def test_it_can_be_told_to_end_in_the_middle_of_a_tick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     holds = [hold(make_showtime(), "A1").hold_id for _showtime in range(2)]
     let_pass(1000, *holds)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     in_the_middle, may_go_on = threading.Event(), threading.Event()
 
     def wait_and_expire(*, showtime_id: int) -> int:
@@ -200,7 +200,7 @@ def test_it_can_be_told_to_end_in_the_middle_of_a_tick(quick: None, monkeypatch:
 def test_a_hold_that_somebody_is_busy_with_is_left_for_a_later_second(quick: None) -> None:
     busy, other = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
     let_pass(1000, busy.hold_id, other.hold_id)
-    clock = ticker.Ticker()
+    clock = ticker.HoldTicker()
     try:
         with transaction.atomic():
             Hold.objects.select_for_update(no_key=True).get(pk=busy.hold_id)

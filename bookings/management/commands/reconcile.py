@@ -24,6 +24,7 @@ class Command(BaseCommand):
             CommandError: a step failed, or an invariant is broken.
         """
         run = reconcile()
+        self.stdout.write(f"Payments: {run.settled_payments} bookings settled.")
         self.stdout.write(f"PostgreSQL: {run.expired_seats} seats expired, {run.repaired_rows} stuck rows put right.")
         if run.redis_up:
             self.stdout.write(

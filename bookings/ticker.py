@@ -1,0 +1,17 @@
+"""The door of the clock: once a second each web process sees to payments whose window is over, and to refunds.
+
+It has a thread of its own, since a provider may keep it waiting, and holds must end in time.
+"""
+
+from __future__ import annotations
+
+from bookings.services import settle_overdue_payments
+from seating.ticker import Ticker
+
+
+class PaymentTicker(Ticker):
+    """Ends purchases that were not paid in time, and gives back what is due."""
+
+    def _work(self) -> set[str]:
+        settle_overdue_payments()
+        return set()
