@@ -24,7 +24,7 @@ STOP_SECONDS = 5.0
 
 
 class Ticker:
-    """Does its work once a second, from a thread of its own, between `start` and `stop`; it survives what goes wrong."""
+    """Does its work once a second, from a thread of its own, until it is stopped; it survives what goes wrong."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
