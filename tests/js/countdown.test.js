@@ -92,6 +92,7 @@ test("at the cap nothing is asked for", () => {
   countdown.active();
   assert.equal(countdown.gain, 0);
   assert.equal(countdown.extensible, false);
+  assert.equal(countdown.capped, true);
   assert.deepEqual(told, []);
 });
 

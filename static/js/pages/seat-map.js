@@ -89,6 +89,7 @@ store.subscribe((codes) => {
   view.render(codes);
   showHold();
 });
+view.render(store.codes);
 showHold();
 
 function showHold() {
@@ -127,7 +128,7 @@ async function extend() {
 
 /** @param {number} seconds */
 function warn(seconds) {
-  if (!countdown.extensible) {
+  if (countdown.capped) {
     notices.warn(words.say("warn-last", { time: words.time(store.hold.max_expires_at) }), false);
   } else if (seconds === 120) {
     notices.warn(words.say("warn-minutes"), true);

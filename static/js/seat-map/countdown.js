@@ -63,6 +63,11 @@ export class Countdown {
     return this.gain >= Math.min(LEAST_GAIN_MS, this.#lengthMs / 2);
   }
 
+  /** @returns {boolean} whether no extension can make it live longer */
+  get capped() {
+    return this.#endsAt >= this.#capAt - 1_000;
+  }
+
   /** Count for this hold; for none, stop. The hold was heard of just now. @param {Hold | null} hold */
   follow(hold) {
     if (hold === this.#hold) return;

@@ -109,7 +109,8 @@ export class SeatMapView {
     const mine = status === Status.SELECTED;
     const closed = "closed" in this.#map.dataset;
     place.ariaPressed = mine ? "true" : status === Status.AVAILABLE && !closed ? "false" : null;
-    place.ariaDisabled = !mine && (closed || status !== Status.AVAILABLE) ? "true" : null;
+    // What others have can be pressed, too: the answer says so, and offers what is near.
+    place.ariaDisabled = closed && !mine ? "true" : null;
     const said = pending === "hold" ? "being-held" : pending === "release" ? "being-released" : status;
     const name = this.#words.say("name", {
       code,
