@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 
 from django.db import connection
@@ -47,7 +48,7 @@ def own_booking(*, reference: str, holder_id: int, hold_id: uuid.UUID | None = N
     """
     own = own_bookings(holder_id=holder_id, hold_id=hold_id)
     # PostgreSQL refuses to be asked for some texts that an address can have.
-    booking = own.filter(reference=reference).first() if REFERENCE.regex.match(reference) else None
+    booking = own.filter(reference=reference).first() if re.fullmatch(REFERENCE.regex, reference) else None
     if booking is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return booking

@@ -68,11 +68,12 @@ def capture_silently(booking: Booking) -> None:
     DemoPayment.objects.filter(order=booking.reference).update(status=PaymentStatus.CAPTURED)
 
 
-def notify(booking: Booking) -> None:
-    """Let the demo provider tell how a payment was decided, once more."""
+def notify(booking: Booking, *, times: int = 1) -> None:
+    """Let the demo provider tell how a payment was decided, so many times."""
     notice = demo_notice(books(booking))
     assert notice is not None
-    receive_notice(provider="demo", body=notice.body, headers=notice.headers)
+    for _ in range(times):
+        receive_notice(provider="demo", body=notice.body, headers=notice.headers)
 
 
 def close_window(booking: Booking, *, grace: bool = False) -> None:

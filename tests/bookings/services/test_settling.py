@@ -24,6 +24,7 @@ from tests.support.buying import (
     assert_provider_agrees,
     books,
     buy,
+    capture_silently,
     close_window,
     decide,
     notify,
@@ -101,8 +102,7 @@ class TestNotices:
     ) -> None:
         decide(pending)
         events.clear()
-        for _ in range(3):
-            notify(pending)
+        notify(pending, times=3)
         assert events == []
         # The answer to the request, and the notice.
         assert PaymentEvent.objects.count() == 2
@@ -238,10 +238,9 @@ class TestLateSuccess:
         self, showtime: Showtime, ben: Holder, late: Booking, provider: FlakyDemo
     ) -> None:
         theirs = hold(showtime, ben, "A2").hold
-        decide(late)
-        for _ in range(2):
-            notify(late) if books(late).status == PaymentStatus.CAPTURED else None
-            settle_overdue_payments()
+        capture_silently(late)
+        notify(late, times=3)
+        settle_overdue_payments()
 
         assert now(late) == REFUNDED
         assert provider.calls.count("refund") == 1
