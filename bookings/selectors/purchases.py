@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import uuid
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db import connection
 from django.db.models import Prefetch, QuerySet
 
 from bookings.models import Booking, BookingStatus, Ticket
+from bookings.models.bookings import REFERENCE
 from cinebook.core.errors import ErrorCode, Refusal
 
 # How long after its window a payment is waited for while its provider cannot be reached, in seconds.
@@ -46,7 +48,9 @@ def own_booking(*, reference: str, holder_id: int, hold_id: uuid.UUID | None = N
     Raises:
         Refusal: `not_found`, also if it is somebody else's.
     """
-    booking = own_bookings(holder_id=holder_id, hold_id=hold_id).filter(reference=reference).first()
+    own = own_bookings(holder_id=holder_id, hold_id=hold_id)
+    # PostgreSQL refuses to be asked for some texts that an address can have.
+    booking = own.filter(reference=reference).first() if re.fullmatch(REFERENCE.regex, reference) else None
     if booking is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return booking
