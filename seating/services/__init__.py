@@ -12,11 +12,23 @@ from seating.services.holding import (
     release_seats,
     token_hash,
 )
+from seating.services.house import Withdrawn, block_seats, unblock_seats, withdraw_hold, withdraw_holds
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
+from seating.services.showtimes import (
+    cancel_showtime,
+    change_showtime,
+    remove_showtime,
+    resume_sales,
+    stop_sales,
+)
 
 __all__ = [
     "HoldAnswer",
     "ReleaseAnswer",
+    "Withdrawn",
+    "block_seats",
+    "cancel_showtime",
+    "change_showtime",
     "check_quantity",
     "expire_holds",
     "extend_hold",
@@ -27,8 +39,14 @@ __all__ = [
     "make_seats",
     "publish_layout",
     "release_seats",
+    "remove_showtime",
+    "resume_sales",
     "schedule_showtime",
     "showtimes_with_lapsed_holds",
+    "stop_sales",
     "token_hash",
+    "unblock_seats",
     "user_holder",
+    "withdraw_hold",
+    "withdraw_holds",
 ]

@@ -44,6 +44,16 @@ class LockedHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class UnendedHold:
+    """Somebody's hold that nobody has ended, whose row is locked, whether its time is over or not."""
+
+    hold_id: uuid.UUID
+    holder_id: int
+    showtime_id: int
+    paying: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -57,7 +67,8 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
     """Lock the holder's row: from here to the commit nobody else acts for them.
 
     Raises:
-        Refusal: `not_authenticated` if there is no such holder: their token outlived them.
+        Refusal: `not_authenticated` if there is no such holder: their token outlived them; `not_found` if the showtime
+            has been removed.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -66,9 +77,10 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
                    coalesce(sales.sales_open, true) AND showtime.cancelled_at IS NULL
                        AND clock_timestamp() >= showtime.sales_open_at AND clock_timestamp() < showtime.sales_close_at,
                    showtime.hold_seconds, clock_timestamp(),
-                   (SELECT jsonb_object_agg(category_id, amount) FROM seating_price WHERE showtime_id = showtime.id)
+                   (SELECT jsonb_object_agg(category_id, amount) FROM seating_price WHERE showtime_id = showtime.id),
+                   showtime.id IS NOT NULL
             FROM seating_holder AS holder
-            JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
+            LEFT JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
             LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
             WHERE holder.id = %(holder)s
             FOR NO KEY UPDATE OF holder
@@ -78,7 +90,9 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
         row = cursor.fetchone()
     if row is None:
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)
-    user_id, on_sale, hold_seconds, now, prices = row
+    user_id, on_sale, hold_seconds, now, prices, there = row
+    if not there:
+        raise Refusal(ErrorCode.NOT_FOUND)
     return Claim(
         holder_id=holder_id,
         user_id=user_id,
@@ -111,6 +125,43 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
         )
         row = cursor.fetchone()
     return LockedHold(*row) if row else None
+
+
+def lock_hold(*, hold_id: uuid.UUID) -> UnendedHold | None:
+    """Lock the row of a hold, and return it; None if it has ended.
+
+    Raises:
+        Refusal: `not_found` if there is none with this id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, showtime_id, paying, ended_at IS NOT NULL
+            FROM seating_hold WHERE id = %s
+            FOR NO KEY UPDATE
+            """,
+            [hold_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return None if row[4] else UnendedHold(*row[:4])
+
+
+def lock_unpaid_holds(*, showtime_id: int) -> list[UnendedHold]:
+    """Lock the holds of a showtime that nobody has ended and nobody is paying; wait for those that somebody changes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, showtime_id, paying
+            FROM seating_hold
+            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            [showtime_id],
+        )
+        return [UnendedHold(*row) for row in cursor.fetchall()]
 
 
 def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:

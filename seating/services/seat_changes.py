@@ -30,6 +30,7 @@ AUDIT_ENDS = {
     SeatChange.RELEASED: SeatHoldEnd.RELEASED,
     SeatChange.EXPIRED: SeatHoldEnd.EXPIRED,
     SeatChange.SOLD: SeatHoldEnd.SOLD,
+    SeatChange.WITHDRAWN: SeatHoldEnd.WITHDRAWN,
 }
 
 
@@ -98,7 +99,7 @@ def free(*, showtime_id: int, seats: Sequence[LockedSeat], cause: SeatChange) ->
 
     Args:
         seats: as they were locked; those that are not reserved by the same hold any more are passed over.
-        cause: `EXPIRED` frees only seats whose time is over and that are not being paid; `RELEASED` all.
+        cause: `EXPIRED` frees only seats whose time is over and that are not being paid; the others all.
 
     Returns:
         What was freed; None if nothing was.
