@@ -6,6 +6,7 @@ Nonsense is refused here, at the start, with the name of the variable and the re
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 import os
 import re
 import zoneinfo
@@ -99,6 +100,8 @@ if SEAT_HOLD_MAX_SECONDS < SEAT_HOLD_SECONDS:
         f"SEAT_HOLD_MAX_SECONDS ({SEAT_HOLD_MAX_SECONDS}) must not be below SEAT_HOLD_SECONDS ({SEAT_HOLD_SECONDS})."
     )
 PAYMENT_SECONDS = whole_number("PAYMENT_SECONDS", 600, at_least=2, at_most=86_400)
+# Until how long before the film a booking can be cancelled.
+CANCELLATION_CUTOFF_MINUTES = whole_number("CANCELLATION_CUTOFF_MINUTES", 60, at_least=0, at_most=525_600)
 MAX_SEATS_PER_HOLD = whole_number("MAX_SEATS_PER_HOLD", 10, at_least=1, at_most=100)
 RATE_LIMITS = switch("RATE_LIMITS", default=True)
 
@@ -111,6 +114,8 @@ DEMO_USERS = switch("DEMO_USERS", default=False)
 DEBUG = switch("DEBUG", default=False)
 SECRET_KEY = text("SECRET_KEY") or made_secret_key()
 JWT_SECRET = text("JWT_SECRET", SECRET_KEY)
+# Signs the notices of the payment provider `demo`. Derived, so that whoever learns it has not learned SECRET_KEY.
+DEMO_WEBHOOK_SECRET = text("DEMO_WEBHOOK_SECRET") or hmac.digest(SECRET_KEY.encode(), b"demo webhook", "sha256").hex()
 # The machine may always ask itself (health checks do), and at the address that the server listens on.
 ALLOWED_HOSTS = [*words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", text("HOST", "127.0.0.1")]
 CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")

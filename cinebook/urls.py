@@ -16,6 +16,7 @@ api: list[URLPattern | URLResolver] = [
     path("health", health, name="health"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", browsable, name="docs"),
+    path("", include("bookings.api.urls")),
     path("", include("seating.api.urls")),
 ]
 

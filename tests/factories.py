@@ -117,6 +117,7 @@ class BookingFactory(factory.django.DjangoModelFactory[bookings.Booking]):
     total_amount = 2400
     currency = "EUR"
     pay_by = factory.LazyFunction(lambda: timezone.now() + dt.timedelta(minutes=10))
+    hold_expires_at = factory.SelfAttribute("hold.expires_at")
 
 
 class TicketFactory(factory.django.DjangoModelFactory[bookings.Ticket]):

@@ -1,6 +1,17 @@
 """What was bought: bookings, their tickets and their payments."""
 
 from bookings.models.bookings import Booking, BookingStatus, Ticket, new_reference
-from bookings.models.payments import Payment, PaymentStatus
+from bookings.models.idempotency import IdempotencyRecord
+from bookings.models.payments import DemoPayment, Payment, PaymentEvent, PaymentStatus
 
-__all__ = ["Booking", "BookingStatus", "Payment", "PaymentStatus", "Ticket", "new_reference"]
+__all__ = [
+    "Booking",
+    "BookingStatus",
+    "DemoPayment",
+    "IdempotencyRecord",
+    "Payment",
+    "PaymentEvent",
+    "PaymentStatus",
+    "Ticket",
+    "new_reference",
+]

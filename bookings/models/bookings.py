@@ -61,6 +61,9 @@ class Booking(models.Model):
     currency = models.CharField(max_length=3)
     created_at = models.DateTimeField(db_default=Now())
     pay_by = models.DateTimeField(help_text=_("When the window of its payment closes."))
+    hold_expires_at = models.DateTimeField(
+        help_text=_("When the hold would have ended without the payment: a decline gives it back that end.")
+    )
     confirmed_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True, help_text=_("When it was declined, expired or cancelled."))
 

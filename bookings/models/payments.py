@@ -38,9 +38,18 @@ class Payment(models.Model):
     redirect_url = models.CharField(max_length=2000, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    next_attempt_at = models.DateTimeField(
+        db_default=Now(), help_text=_("From when on the provider may be asked again to cancel or to refund it.")
+    )
 
     class Meta:
         ordering = ("-created_at", "-id")
+        indexes = [
+            # The ticker and the reconciler ask for money that is to be given back.
+            models.Index(
+                name="refund_due_by_next_attempt", fields=["next_attempt_at"], condition=Q(status="REFUND_DUE")
+            ),
+        ]
         constraints = [
             models.CheckConstraint(name="payment_status_is_known", condition=Q(status__in=PaymentStatus.values)),
             models.UniqueConstraint(
@@ -66,3 +75,52 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.status}"
+
+
+class PaymentEvent(models.Model):
+    """What a provider has told of a payment, each notice once: a second one with the same id changes nothing."""
+
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")
+    provider = models.SlugField(max_length=30)
+    event_id = models.CharField(max_length=200)
+    told = models.CharField(max_length=10, choices=PaymentStatus)
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("received_at", "id")
+        constraints = [
+            models.UniqueConstraint(name="payment_event_is_heard_once", fields=["provider", "event_id"]),
+            models.CheckConstraint(name="payment_event_is_in_known_words", condition=Q(told__in=PaymentStatus.values)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.event_id}"
+
+
+class DemoPayment(models.Model):
+    """A payment as the provider `demo` has it in its own books. Nothing but that provider reads or writes them."""
+
+    reference = models.CharField(max_length=40, unique=True)
+    order = models.CharField(max_length=40, unique=True, help_text=_("What the house calls it: the booking."))
+    amount = models.PositiveIntegerField(help_text=_("In the currency's minor units."))
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=10, choices=PaymentStatus)
+    refunded_amount = models.PositiveIntegerField(default=0, db_default=0)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        constraints = [
+            models.CheckConstraint(
+                name="demo_payment_status_is_known",
+                condition=Q(status__in=["PENDING", "CAPTURED", "DECLINED", "CANCELLED", "REFUNDED"]),
+            ),
+            models.CheckConstraint(
+                name="demo_payment_refunds_what_it_captured",
+                condition=Q(status="REFUNDED", refunded_amount=F("amount"))
+                | (~Q(status="REFUNDED") & Q(refunded_amount=0)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference

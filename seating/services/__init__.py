@@ -14,6 +14,17 @@ from seating.services.holding import (
 )
 from seating.services.house import Withdrawn, block_seats, unblock_seats, withdraw_hold, withdraw_holds
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
+from seating.services.selling import (
+    BookedHold,
+    HoldInPayment,
+    PricedSeat,
+    begin_payment,
+    release_paid_hold,
+    resume_hold,
+    return_seats,
+    sell_hold,
+    sell_late,
+)
 from seating.services.showtimes import (
     cancel_showtime,
     change_showtime,
@@ -21,15 +32,21 @@ from seating.services.showtimes import (
     resume_sales,
     stop_sales,
 )
+from seating.services.transactions import demand_transaction, run_sale
 
 __all__ = [
+    "BookedHold",
     "HoldAnswer",
+    "HoldInPayment",
+    "PricedSeat",
     "ReleaseAnswer",
     "Withdrawn",
+    "begin_payment",
     "block_seats",
     "cancel_showtime",
     "change_showtime",
     "check_quantity",
+    "demand_transaction",
     "expire_holds",
     "extend_hold",
     "guest_holder",
@@ -38,10 +55,16 @@ __all__ = [
     "make_missing_seats",
     "make_seats",
     "publish_layout",
+    "release_paid_hold",
     "release_seats",
     "remove_showtime",
+    "resume_hold",
     "resume_sales",
+    "return_seats",
+    "run_sale",
     "schedule_showtime",
+    "sell_hold",
+    "sell_late",
     "showtimes_with_lapsed_holds",
     "stop_sales",
     "token_hash",

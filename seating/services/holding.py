@@ -82,7 +82,7 @@ def hold_seats(*, holder_id: int, user_id: int | None, showtime_id: int, codes: 
         SeatsRefused: somebody else holds or bought a seat, or the house keeps it.
         Refusal: `not_found`, `unknown_seat`, `too_many_seats`, `not_on_sale`, `hold_paying`, `seat_locked`.
     """
-    _check_codes(showtime_id, codes)
+    check_codes(showtime_id, codes)
     nonce = uuid.uuid4()
     owner = locks.LockOwner(holder_id=holder_id, user_id=user_id)
     take = functools.partial(_take, holder_id=holder_id, showtime_id=showtime_id, codes=codes, nonce=nonce)
@@ -147,7 +147,7 @@ def extend_hold(
         Refusal: `hold_expired` if there is no live hold, or a seat that nobody has is not in it; `hold_paying`.
         SeatsRefused: somebody else has one of the seats.
     """
-    _check_codes(showtime_id, codes)
+    check_codes(showtime_id, codes)
     extend = functools.partial(_extend, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
     return _run_afresh(extend, showtime_id)
 
@@ -166,7 +166,7 @@ def release_seats(
     Raises:
         Refusal: `not_found` if there is no such showtime, `unknown_seat`, `hold_paying`.
     """
-    _check_codes(showtime_id, codes or ())
+    check_codes(showtime_id, codes or ())
     release = functools.partial(_release, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
     answer = _run_afresh(release, showtime_id)
     log.info("hold.released", holder_id=holder_id, showtime_id=showtime_id, seats=answer.released)
@@ -188,7 +188,12 @@ def check_quantity(quantity: int) -> None:
         raise Refusal(ErrorCode.TOO_MANY_SEATS, limit=settings.MAX_SEATS_PER_HOLD)
 
 
-def _check_codes(showtime_id: int, codes: Collection[str]) -> None:
+def check_codes(showtime_id: int, codes: Collection[str]) -> None:
+    """Refuse codes that the auditorium does not have, and more of them than a hold may have.
+
+    Raises:
+        Refusal: `unknown_seat`, `too_many_seats`; `not_found` if there is no such showtime.
+    """
     check_quantity(len(codes))
     known = showtime_layout(showtime_id).by_code
     unknown = [code for code in codes if code not in known]
@@ -241,7 +246,7 @@ def _extend(*, holder_id: int, showtime_id: int, codes: Collection[str], hold_id
     if own is None:
         raise Refusal(ErrorCode.HOLD_EXPIRED)
     seats = lock_seats(showtime_id=showtime_id, codes=codes, hold_ids=[own.hold_id])
-    _refuse_others(seats, own)
+    refuse_others(seats, own)
     _write_expiry(hold_id=own.hold_id, reserved=reserve(claim=claim, hold_id=own.hold_id, seats=seats, prices={}))
     hold = _read(own.hold_id)
     announce_held(hold=hold, new=(), version=None, nonce=None)
@@ -310,8 +315,13 @@ def _lock_wanted(*, showtime_id: int, codes: Collection[str], hold_id: uuid.UUID
     return lock_seats(showtime_id=showtime_id, codes=codes, hold_ids=[hold_id])
 
 
-def _refuse_others(seats: Sequence[LockedSeat], own: LockedHold) -> None:
-    """Refuse if any of the seats is not in the hold."""
+def refuse_others(seats: Sequence[LockedSeat], own: LockedHold) -> None:
+    """Refuse if any of the seats is not in the hold.
+
+    Raises:
+        SeatsRefused: somebody else has one.
+        Refusal: `hold_expired` if nobody has.
+    """
     others = [seat for seat in seats if seat.hold_id != own.hold_id]
     taken = {seat.code: REASONS[seat.status] for seat in others if seat.status in REASONS}
     if taken:

@@ -44,6 +44,15 @@ class LockedHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PaidHold:
+    """A hold that may have ended, whose row is locked."""
+
+    hold_id: uuid.UUID
+    paying: bool
+    live: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class UnendedHold:
     """Somebody's hold that nobody has ended, whose row is locked, whether its time is over or not."""
 
@@ -127,6 +136,46 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
     return LockedHold(*row) if row else None
 
 
+def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> list[PaidHold]:
+    """Lock the row of a hold that was paid late, whether it has ended or not, and of its holder's live hold beside it.
+
+    Args:
+        hold_id: the hold that was paid.
+        holder_id: whose it is; the holder's row is locked.
+        showtime_id: where and when.
+
+    Returns:
+        The one or two holds, by the order of their ids. The paid one is missing if it has become somebody else's.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, paying, ended_at IS NULL
+            FROM seating_hold
+            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND (id = %(hold)s OR ended_at IS NULL)
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            {"hold": hold_id, "holder": holder_id, "showtime": showtime_id},
+        )
+        return [PaidHold(*row) for row in cursor.fetchall()]
+
+
+def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
+    """Lock the holds of a showtime whose time is over, but for those that somebody else is busy with."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM seating_hold
+            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying AND expires_at <= clock_timestamp()
+            ORDER BY id
+            FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            [showtime_id],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def lock_hold(*, hold_id: uuid.UUID) -> UnendedHold | None:
     """Lock the row of a hold, and return it; None if it has ended.
 
@@ -162,21 +211,6 @@ def lock_unpaid_holds(*, showtime_id: int) -> list[UnendedHold]:
             [showtime_id],
         )
         return [UnendedHold(*row) for row in cursor.fetchall()]
-
-
-def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
-    """Lock the holds of a showtime whose time is over, but for those that somebody else is busy with."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id FROM seating_hold
-            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying AND expires_at <= clock_timestamp()
-            ORDER BY id
-            FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            [showtime_id],
-        )
-        return [row[0] for row in cursor.fetchall()]
 
 
 def lock_seats(

@@ -72,8 +72,8 @@ def reserve(*, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], pr
         raise SeatsRefused(refused)
     if not new:
         return Reserved(now=now, until=until, version=None)
-    _close_audit([seat for seat in new if seat.hold_id], SeatHoldEnd.OVERTAKEN, now)
-    _open_audit(hold_id, new, prices, now)
+    close_audit([seat for seat in new if seat.hold_id], SeatHoldEnd.OVERTAKEN, now)
+    open_audit(hold_id, new, prices, now)
     version = record_changes(
         showtime_id=claim.showtime_id,
         changed=[
@@ -94,12 +94,15 @@ def reserve(*, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], pr
     return Reserved(now=now, until=until, version=version)
 
 
-def free(*, showtime_id: int, seats: Sequence[LockedSeat], cause: SeatChange) -> Freed | None:
+def free(
+    *, showtime_id: int, seats: Sequence[LockedSeat], cause: SeatChange, payment_is_over: bool = False
+) -> Freed | None:
     """Make reserved seats available.
 
     Args:
         seats: as they were locked; those that are not reserved by the same hold any more are passed over.
         cause: `EXPIRED` frees only seats whose time is over and that are not being paid; the others all.
+        payment_is_over: frees them in any case: their hold was being paid, and nobody waits for that any longer.
 
     Returns:
         What was freed; None if nothing was.
@@ -119,7 +122,7 @@ def free(*, showtime_id: int, seats: Sequence[LockedSeat], cause: SeatChange) ->
             {
                 "seats": [seat.seat_id for seat in seats],
                 "holds": [seat.hold_id for seat in seats],
-                "only_lapsed": cause is SeatChange.EXPIRED,
+                "only_lapsed": cause is SeatChange.EXPIRED and not payment_is_over,
             },
         )
         rows = cursor.fetchall()
@@ -127,7 +130,7 @@ def free(*, showtime_id: int, seats: Sequence[LockedSeat], cause: SeatChange) ->
         return None
     now = rows[0][3]
     freed = [seat for seat in seats if seat.seat_id in {row[0] for row in rows}]
-    _close_audit(freed, AUDIT_ENDS[cause], now)
+    close_audit(freed, AUDIT_ENDS[cause], now)
     version = record_changes(
         showtime_id=showtime_id,
         changed=[
@@ -187,9 +190,10 @@ def _update_reserved(
     return rows[0][0], rows[0][1], {row[2]: row[3] for row in rows if row[2] is not None}
 
 
-def _open_audit(
+def open_audit(
     hold_id: uuid.UUID, seats: Sequence[LockedSeat], prices: Mapping[str, int], held_at: dt.datetime
 ) -> None:
+    """Write into the audit that a hold has taken seats, at their prices by code, in minor units."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -200,7 +204,8 @@ def _open_audit(
         )
 
 
-def _close_audit(seats: Sequence[LockedSeat], reason: SeatHoldEnd, ended_at: dt.datetime) -> None:
+def close_audit(seats: Sequence[LockedSeat], reason: SeatHoldEnd, ended_at: dt.datetime) -> None:
+    """Write into the audit that seats have left the holds they were in."""
     if not seats:
         return
     with connection.cursor() as cursor:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg import errors
 
 from cinebook.core.errors import ErrorCode, Refusal
@@ -43,3 +43,13 @@ def run_sale(work: Callable[[], Result]) -> Result:
                 raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error
             raise
     raise AssertionError("the loop returns or raises")
+
+
+def demand_transaction() -> None:
+    """Refuse to be a transaction of its own: a step of a sale is done with all the others, or not at all.
+
+    Raises:
+        TransactionManagementError: nobody has opened one.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("This is a step of a sale: call it within run_sale.")

@@ -1,0 +1,93 @@
+"""Reads of what was bought."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+
+from django.db import connection
+from django.db.models import Prefetch, QuerySet
+
+from bookings.models import Booking, Ticket
+from cinebook.core.errors import ErrorCode, Refusal
+
+# How long after its window a payment is waited for while its provider cannot be reached, in seconds.
+GRACE_SECONDS = 900
+# How many payments one round sees to; the next round is soon.
+ROUND = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DuePayment:
+    """A payment that somebody has to see to. `grace_is_over`: its provider is not waited for any longer."""
+
+    reference: str
+    is_refund: bool
+    grace_is_over: bool
+
+
+def bookings() -> QuerySet[Booking]:
+    """Return bookings with all that is shown of them, newest first."""
+    return Booking.objects.select_related("payment", "showtime__movie", "showtime__auditorium").prefetch_related(
+        Prefetch("tickets", Ticket.objects.select_related("seat").order_by("seat__position"))
+    )
+
+
+def own_bookings(*, holder_id: int, hold_id: uuid.UUID | None = None) -> QuerySet[Booking]:
+    """Return a holder's bookings, newest first; those of one hold alone for somebody who has shown its token."""
+    return bookings().filter(hold=hold_id) if hold_id else bookings().filter(holder=holder_id)
+
+
+def own_booking(*, reference: str, holder_id: int, hold_id: uuid.UUID | None = None) -> Booking:
+    """Return a booking to its holder, or to somebody who has shown the token of its hold.
+
+    Raises:
+        Refusal: `not_found`, also if it is somebody else's.
+    """
+    booking = own_bookings(holder_id=holder_id, hold_id=hold_id).filter(reference=reference).first()
+    if booking is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return booking
+
+
+def payments_due() -> list[DuePayment]:
+    """Return the payments whose window is over, and those that are to be refunded, as far as they may be tried now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+            (
+                SELECT booking.reference, false, booking.pay_by <= now - make_interval(secs => %(grace)s)
+                FROM clock, bookings_booking AS booking
+                JOIN bookings_payment AS payment ON payment.booking_id = booking.id
+                WHERE booking.status = 'PENDING' AND booking.pay_by <= now AND payment.next_attempt_at <= now
+                ORDER BY booking.pay_by
+                LIMIT %(round)s
+            ) UNION ALL (
+                SELECT booking.reference, true, false
+                FROM clock, bookings_payment AS payment
+                JOIN bookings_booking AS booking ON booking.id = payment.booking_id
+                WHERE payment.status = 'REFUND_DUE' AND payment.next_attempt_at <= now
+                ORDER BY payment.next_attempt_at
+                LIMIT %(round)s
+            )
+            """,
+            {"grace": GRACE_SECONDS, "round": ROUND},
+        )
+        return [DuePayment(*row) for row in cursor.fetchall()]
+
+
+def cancelled_showtimes_with_bookings() -> list[int]:
+    """Return the cancelled showtimes that still have bookings which nobody has cancelled."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT showtime.id FROM seating_showtime AS showtime
+            WHERE showtime.cancelled_at IS NOT NULL AND EXISTS (
+                SELECT FROM bookings_booking AS booking
+                WHERE booking.showtime_id = showtime.id AND booking.status IN ('PENDING', 'CONFIRMED')
+            )
+            ORDER BY showtime.id
+            """
+        )
+        return [row[0] for row in cursor.fetchall()]

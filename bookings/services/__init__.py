@@ -1,0 +1,35 @@
+"""Writes. Every door (REST, socket, page, admin, task, command line) comes through here."""
+
+from bookings.services.buying import Attendee, BookingAnswer, Contact, Purchase, confirm_seats, start_booking
+from bookings.services.cancelling import (
+    cancel_booking,
+    cancel_bookings_of_cancelled_showtimes,
+    cancel_bookings_of_showtime,
+)
+from bookings.services.demo_payments import demo_decide, demo_payment
+from bookings.services.expiring import expire_payment, settle_overdue_payments
+from bookings.services.idempotency import Answer, answer_once, forget_old_answers
+from bookings.services.refunding import carry_out_refund
+from bookings.services.settling import receive_notice, settle_payment
+
+__all__ = [
+    "Answer",
+    "Attendee",
+    "BookingAnswer",
+    "Contact",
+    "Purchase",
+    "answer_once",
+    "cancel_booking",
+    "cancel_bookings_of_cancelled_showtimes",
+    "cancel_bookings_of_showtime",
+    "carry_out_refund",
+    "confirm_seats",
+    "demo_decide",
+    "demo_payment",
+    "expire_payment",
+    "forget_old_answers",
+    "receive_notice",
+    "settle_overdue_payments",
+    "settle_payment",
+    "start_booking",
+]

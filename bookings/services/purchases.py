@@ -1,0 +1,130 @@
+"""The rows of a purchase: locked before those of its seats, and changed together with them.
+
+The one order of locks begins here: payment, booking, and then what the steps of `seating` lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from django.db import connection
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce, Now
+
+from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
+from bookings.payments import Order
+from seating.services import BookedHold, demand_transaction
+
+# How long a payment is left alone after its provider was asked, in seconds.
+RETRY_SECONDS = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LockedPurchase:
+    """A booking and its payment, whose rows are locked, as they are at `now` by PostgreSQL's clock.
+
+    `prices` has its seats by their codes, in minor units.
+    """
+
+    payment: Payment
+    booking: Booking
+    hold: BookedHold
+    prices: dict[str, int]
+    now: dt.datetime
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is being paid."""
+        return self.booking.status == BookingStatus.PENDING
+
+
+def lock_purchase(*, reference: str) -> LockedPurchase | None:
+    """Lock a booking's payment and the booking; return None if there is none with this reference."""
+    demand_transaction()
+    payment = Payment.objects.select_for_update(no_key=True, of=("self",)).filter(booking__reference=reference).first()
+    if payment is None:
+        return None
+    booking = (
+        Booking.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("hold", "showtime")
+        .get(pk=payment.booking_id)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return LockedPurchase(
+        payment=payment,
+        booking=booking,
+        hold=BookedHold(hold_id=booking.hold_id, holder_id=booking.hold.holder_id, showtime_id=booking.showtime_id),
+        prices=dict(booking.tickets.values_list("seat__code", "price_amount")),
+        now=now,
+    )
+
+
+def order_of(payment: Payment, *, token: str = "") -> Order:
+    """Return what a payment's provider is asked about: the same order every time."""
+    booking = payment.booking
+    return Order(reference=booking.reference, amount=payment.amount, currency=booking.currency, token=token)
+
+
+def claim_attempt(*, reference: str) -> bool:
+    """Return whether the caller is the one who asks the provider about a payment now; for a while nobody else is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE bookings_payment SET next_attempt_at = clock_timestamp() + make_interval(secs => %s)
+            WHERE booking_id = (SELECT id FROM bookings_booking WHERE reference = %s)
+              AND next_attempt_at <= clock_timestamp()
+            """,
+            [RETRY_SECONDS, reference],
+        )
+        return bool(cursor.rowcount)
+
+
+def write_confirmed(purchase: LockedPurchase) -> None:
+    """Write that the money has come and the seats are sold; the tickets are issued."""
+    purchase.booking.tickets.update(issued_at=Now(), cancelled_at=None)
+    _write_booking(purchase, status=BookingStatus.CONFIRMED, confirmed_at=Now(), ended_at=None)
+    _write_payment(purchase, status=PaymentStatus.CAPTURED, captured_amount=F("amount"))
+
+
+def write_unpaid(purchase: LockedPurchase, *, booking: BookingStatus, payment: PaymentStatus) -> None:
+    """Write how a purchase ended for which no money has come."""
+    _cancel_tickets(purchase)
+    _write_booking(purchase, status=booking, ended_at=Now())
+    _write_payment(purchase, status=payment)
+
+
+def write_refund_due(purchase: LockedPurchase) -> None:
+    """Write that the money has come and is to be given back."""
+    _cancel_tickets(purchase)
+    _write_booking(purchase, status=BookingStatus.REFUND_DUE, ended_at=Coalesce(F("ended_at"), Now()))
+    _write_payment(purchase, status=PaymentStatus.REFUND_DUE, captured_amount=F("amount"), next_attempt_at=Now())
+
+
+def write_refunded(purchase: LockedPurchase) -> None:
+    """Write that the money has been given back."""
+    _write_booking(purchase, status=BookingStatus.REFUNDED)
+    _write_payment(purchase, status=PaymentStatus.REFUNDED, refunded_amount=F("captured_amount"))
+
+
+def write_provider_reference(purchase: LockedPurchase, *, reference: str, redirect_url: str) -> None:
+    """Write what the provider calls a payment, and where the buyer goes on, once it has told."""
+    _write_payment(
+        purchase,
+        provider_reference=reference,
+        redirect_url=Value(redirect_url) if redirect_url else F("redirect_url"),
+    )
+
+
+def _cancel_tickets(purchase: LockedPurchase) -> None:
+    purchase.booking.tickets.filter(cancelled_at=None).update(cancelled_at=Now())
+
+
+def _write_booking(purchase: LockedPurchase, **columns: object) -> None:
+    Booking.objects.filter(pk=purchase.booking.pk).update(**columns)
+
+
+def _write_payment(purchase: LockedPurchase, **columns: object) -> None:
+    Payment.objects.filter(pk=purchase.payment.pk).update(updated_at=Now(), **columns)

@@ -1,0 +1,160 @@
+"""What a payment has come to: one function for the provider's answer, its page and its notices.
+
+Nobody knows in which order these arrive, how often, or how late. Each is heard once, under the locks of the purchase,
+and what it says is compared with what the purchase has become since.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import structlog
+from django.db import connection
+
+from bookings.models import BookingStatus, PaymentStatus
+from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
+from bookings.services.purchases import (
+    LockedPurchase,
+    lock_purchase,
+    write_confirmed,
+    write_provider_reference,
+    write_refund_due,
+    write_unpaid,
+)
+from bookings.services.refunding import carry_out_refund
+from cinebook.core.errors import ErrorCode, Refusal
+from seating.services import release_paid_hold, resume_hold, run_sale, sell_hold, sell_late
+
+log = structlog.get_logger(__name__)
+
+# Payments whose money has not come.
+UNPAID = (PaymentStatus.PENDING, PaymentStatus.DECLINED, PaymentStatus.CANCELLED)
+
+
+def receive_notice(*, provider: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Take a provider's notice, and settle the payment that it is about.
+
+    Args:
+        provider: its name.
+        body: as it came, to the byte.
+        headers: of the request.
+
+    Raises:
+        Refusal: `not_found` if there is no such provider; `invalid_data` if it has not signed this, and nothing
+            changes; `seat_locked` if the purchase was busy: the provider sends the notice again.
+    """
+    known = provider_named(provider)
+    if known is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    try:
+        notice = known.read_notice(body, headers)
+    except BadNotice:
+        log.warning("payment.bad_notice", provider=provider)
+        raise Refusal(ErrorCode.INVALID_DATA) from None
+    if notice:
+        settle_payment(provider=provider, notice=notice)
+
+
+def settle_answer(*, provider: str, order: Order, state: PaymentState) -> None:
+    """Settle a payment by what its provider has answered to a call; the same answer is heard once.
+
+    Raises:
+        Refusal: `seat_locked`; ask the provider again.
+    """
+    settle_payment(
+        provider=provider,
+        notice=Notice(
+            event_id=f"answer:{order.reference}:{state.status.value}",
+            order=order.reference,
+            state=state,
+            amount=order.amount,
+            currency=order.currency,
+        ),
+    )
+
+
+def settle_payment(*, provider: str, notice: Notice) -> None:
+    """Bring a purchase to where its payment has come.
+
+    Captured: the seats are sold, the tickets issued and the booking confirmed, in one transaction. If the money comes
+    after its hold has ended, the seats are taken again where nobody else has them; else it is given back, once.
+    Declined: the booking is cancelled and the hold is as before. Unknown, repeated and outdated notices change nothing.
+
+    Args:
+        provider: who tells it.
+        notice: what is told.
+
+    Raises:
+        Refusal: `seat_locked` if the purchase was busy.
+    """
+    outcome = run_sale(functools.partial(_settle, provider, notice))
+    if outcome:
+        log.info("booking.settled", reference=notice.order, provider=provider, status=outcome.value)
+    if outcome == BookingStatus.REFUND_DUE:
+        carry_out_refund(reference=notice.order)
+
+
+def _settle(provider: str, notice: Notice) -> BookingStatus | None:
+    """Return what the booking has become; None if nothing has changed."""
+    purchase = lock_purchase(reference=notice.order)
+    if purchase is None or not _is_about(purchase, provider, notice):
+        log.error("payment.notice_about_nothing", provider=provider, event=notice.event_id)
+        return None
+    if not _is_new(purchase, notice):
+        return None
+    if not purchase.payment.provider_reference:
+        write_provider_reference(purchase, reference=notice.state.reference, redirect_url=notice.state.redirect_url)
+    if notice.state.status is PaymentStatus.CAPTURED and purchase.payment.status in UNPAID:
+        return _captured(purchase)
+    if notice.state.status is PaymentStatus.DECLINED and purchase.is_pending:
+        return _declined(purchase)
+    return None
+
+
+def _is_about(purchase: LockedPurchase, provider: str, notice: Notice) -> bool:
+    """Return whether a notice means this payment: its provider's, and all of its money."""
+    payment = purchase.payment
+    return (
+        payment.provider == provider
+        and payment.provider_reference in ("", notice.state.reference)
+        and (notice.amount, notice.currency) == (payment.amount, purchase.booking.currency)
+    )
+
+
+def _is_new(purchase: LockedPurchase, notice: Notice) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO bookings_paymentevent (payment_id, provider, event_id, told) VALUES (%s, %s, %s, %s)
+            ON CONFLICT (provider, event_id) DO NOTHING
+            """,
+            [purchase.payment.pk, purchase.payment.provider, notice.event_id, notice.state.status.value],
+        )
+        return bool(cursor.rowcount)
+
+
+def _captured(purchase: LockedPurchase) -> BookingStatus:
+    if _sell(purchase):
+        write_confirmed(purchase)
+        return BookingStatus.CONFIRMED
+    if purchase.is_pending:
+        release_paid_hold(booked=purchase.hold)
+    write_refund_due(purchase)
+    return BookingStatus.REFUND_DUE
+
+
+def _sell(purchase: LockedPurchase) -> bool:
+    """Sell the seats of a purchase that was paid, all or none; return whether."""
+    if purchase.is_pending:
+        return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
+    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
+        # The buyer, or the house, has given it up: they do not want the seats any more, but their money.
+        return False
+    return sell_late(booked=purchase.hold, prices=purchase.prices)
+
+
+def _declined(purchase: LockedPurchase) -> BookingStatus:
+    resume_hold(booked=purchase.hold, until=purchase.booking.hold_expires_at)
+    write_unpaid(purchase, booking=BookingStatus.CANCELLED, payment=PaymentStatus.DECLINED)
+    return BookingStatus.CANCELLED
