@@ -1,5 +1,7 @@
 """Bookings in Django's admin, and what it takes to cancel a showtime that people have paid for."""
 
-from bookings.admin.showtimes import ShowtimeAdmin
+from bookings.admin.bookings import BookingAdmin
+from bookings.admin.payments import PaymentAdmin
+from bookings.admin.showtimes import CancellableShowtimeAdmin
 
-__all__ = ["ShowtimeAdmin"]
+__all__ = ["BookingAdmin", "CancellableShowtimeAdmin", "PaymentAdmin"]

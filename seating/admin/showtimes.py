@@ -103,7 +103,7 @@ class ShowtimeAdmin(AnyModelAdmin):
     search_fields = ("movie__title",)
     ordering = ("starts_at", "auditorium__name")
     list_per_page = 50
-    actions = ("stop_sales", "resume_sales")
+    actions: tuple[str, ...] = ("stop_sales", "resume_sales")
 
     # --- Who may what ------------------------------------------------------------------------------------------------
 
