@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 
 import pytest
+from redis import Redis
+
+from tests import settings as own
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,3 +23,20 @@ def pytest_runtest_makereport(
     if report.skipped and item.config.getoption("--no-skips"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(autouse=True)
+def empty_redis(request: pytest.FixtureRequest) -> None:
+    """Who may use the database finds Redis empty as well: the four databases of this test process, and no other."""
+    # Without an address that was meant for tests it would be somebody's own Redis.
+    if request.node.get_closest_marker("django_db") and "CINEBOOK_TESTS_REDIS" in os.environ:
+        for url in (own.REDIS_URL, own.CACHE_REDIS_URL, own.LIVE_REDIS_URL, own.BROKER_REDIS_URL):
+            with Redis.from_url(url) as client:
+                client.flushdb()
+
+
+@pytest.fixture
+def redis(empty_redis: None) -> Iterator[Redis]:
+    """The Redis database of the seat locks, as an operator sees it."""
+    with Redis.from_url(own.REDIS_URL, decode_responses=True) as client:
+        yield client

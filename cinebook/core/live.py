@@ -15,6 +15,8 @@ from channels.layers import get_channel_layer
 
 log = structlog.get_logger(__name__)
 
+_starting = threading.Lock()
+
 
 def send_to_group(group: str, message: dict[str, Any]) -> None:
     """Send a message to every member of a group, from any thread; return at once.
@@ -33,8 +35,14 @@ async def _send(group: str, message: dict[str, Any]) -> None:
         log.warning("live.message_lost", group=group, error=str(error))
 
 
-@functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
+    # The cache alone would let two threads in that send the first messages at the same moment.
+    with _starting:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
     """One loop per process, in a thread of its own: `async_to_sync` would open a loop and a connection per message."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="live", daemon=True).start()

@@ -71,6 +71,8 @@ def _client(url: str) -> Redis:
         socket_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
+        # Whatever somebody has put there can be read, and sent back as it was.
+        encoding_errors="surrogateescape",
     )
 
 

@@ -36,9 +36,14 @@ class LockOwner:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InTheWay:
-    """A lock of somebody else. `lock` is its text; `unchecked` asks the caller to compare it with PostgreSQL."""
+    """A lock of somebody else.
+
+    `lock` is its text; `deciding`: PostgreSQL has not answered its attempt yet; `unchecked` asks the caller to compare
+    it with PostgreSQL.
+    """
 
     lock: str
+    deciding: bool
     unchecked: bool
 
 
@@ -71,7 +76,7 @@ def acquire(*, showtime_id: int, codes: Sequence[str], owner: LockOwner, nonce: 
     """
     lock = _lock(showtime_id=showtime_id, owner=owner, nonce=nonce, hold_id=None, locked_at=None, fence=None)
     try:
-        reply: list[tuple[int, str, int]] = run_script(
+        reply: list[tuple[int, str, str]] = run_script(
             _LUA / "acquire.lua",
             [
                 *(keys.seat_lock(showtime_id, code) for code in codes),
@@ -82,7 +87,10 @@ def acquire(*, showtime_id: int, codes: Sequence[str], owner: LockOwner, nonce: 
         )
     except RedisAway:
         return {}
-    return {codes[place - 1]: InTheWay(lock=text, unchecked=bool(unchecked)) for place, text, unchecked in reply}
+    return {
+        codes[place - 1]: InTheWay(lock=text, deciding=state == "deciding", unchecked=state == "unchecked")
+        for place, text, state in reply
+    }
 
 
 def settle(*, hold: GrantedHold, nonce: uuid.UUID | None) -> None:
@@ -90,7 +98,7 @@ def settle(*, hold: GrantedHold, nonce: uuid.UUID | None) -> None:
 
     Args:
         hold: what was granted.
-        nonce: the attempt that asked for it, whose provisional locks are replaced; None for an extension.
+        nonce: the attempt that asked for it; None for an extension.
     """
     arguments: list[str | int] = []
     for code, fence in hold.fences.items():
@@ -111,7 +119,7 @@ def settle(*, hold: GrantedHold, nonce: uuid.UUID | None) -> None:
         run_script(
             _LUA / "settle.lua",
             _all_keys(hold.showtime_id, hold.fences, hold.hold_id),
-            [str(nonce or ""), milliseconds, _record(hold), *arguments],
+            [hold.owner.holder_id, milliseconds, _record(hold), *arguments],
         )
     except RedisAway:
         return
@@ -140,7 +148,11 @@ def forget(*, showtime_id: int, locks: Mapping[str, str]) -> None:
         locks: their texts when they were compared with PostgreSQL, by seat; a lock that has changed since stays.
     """
     try:
-        run_script(_LUA / "forget.lua", [keys.seat_lock(showtime_id, code) for code in locks], list(locks.values()))
+        run_script(
+            _LUA / "forget.lua",
+            [*(keys.seat_lock(showtime_id, code) for code in locks), keys.locked_seats(showtime_id)],
+            [*locks.values(), *locks],
+        )
     except RedisAway:
         return
 
@@ -157,12 +169,12 @@ def locked_codes(*, showtime_id: int) -> list[str]:
 
 
 def read(*, showtime_id: int, code: str) -> dict[str, Any] | None:
-    """Return what the lock of a seat says, or None if there is none or Redis is away."""
+    """Return what the lock of a seat says; None if there is none, if it makes no sense, or if Redis is away."""
     try:
-        text = locks_command(lambda redis: redis.get(keys.seat_lock(showtime_id, code)))
-    except RedisAway:
+        fields = json.loads(locks_command(lambda redis: redis.get(keys.seat_lock(showtime_id, code))) or "null")
+    except (RedisAway, ValueError):
         return None
-    return json.loads(text) if text else None
+    return fields if isinstance(fields, dict) else None
 
 
 def _release(showtime_id: int, fences: Mapping[str, int], *, hold_id: uuid.UUID, arguments: list[str]) -> None:

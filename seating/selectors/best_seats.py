@@ -33,11 +33,20 @@ def offered_seats(*, showtime_id: int, count: int, near: Collection[str] = ()) -
     """
     layout = showtime_layout(showtime_id)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT code, status = 'AVAILABLE' FROM seating_seat WHERE showtime_id = %s", [showtime_id])
-        rows = cursor.fetchall()
+        cursor.execute(
+            """
+            SELECT (SELECT array_agg(category_id) FROM seating_price WHERE showtime_id = %(showtime)s),
+                   (SELECT array_agg(code) FROM seating_seat WHERE showtime_id = %(showtime)s),
+                   (SELECT array_agg(code) FROM seating_seat WHERE showtime_id = %(showtime)s AND status = 'AVAILABLE')
+            """,
+            {"showtime": showtime_id},
+        )
+        priced, made, available = cursor.fetchone()
     # Before the first use of a showtime that was made without seats, all of them are free.
-    free = {code for code, available in rows if available} if rows else layout.by_code.keys()
-    return best_seats(layout, free, count, near=near)
+    free = (available or ()) if made else layout.by_code
+    # A category that lost its price cannot be sold.
+    for_sale = {code for code in free if layout.by_code[code].category in (priced or ())}
+    return best_seats(layout, for_sale, count, near=near)
 
 
 def best_seats(

@@ -169,11 +169,15 @@ def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[st
     return MappedSeat(place=place, category=price.category.name, amount=price.amount, status=statuses[place.code])
 
 
-def taken_seats(*, showtime_id: int, codes: Collection[str]) -> set[str]:
-    """Return those of the seats that are not available in PostgreSQL."""
+def reserved_seats(*, showtime_id: int, codes: Collection[str]) -> set[str]:
+    """Return those of the seats that somebody holds, by PostgreSQL; a reservation that has run out is none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT code FROM seating_seat WHERE showtime_id = %s AND code = ANY(%s) AND status <> 'AVAILABLE'",
+            """
+            SELECT code FROM seating_seat
+            WHERE showtime_id = %s AND code = ANY(%s)
+              AND status = 'RESERVED' AND (paying OR reserved_until > clock_timestamp())
+            """,
             [showtime_id, list(codes)],
         )
         return {row[0] for row in cursor.fetchall()}

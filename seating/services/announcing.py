@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from django.db import transaction
 
@@ -51,6 +51,7 @@ def announce_freed(
     fences: Mapping[str, int],
     remaining: HeldSeats | None,
     expired: bool,
+    overtaken: Collection[str] = (),
 ) -> None:
     """After the commit, take away the locks of seats that left a hold, and tell its holder.
 
@@ -58,6 +59,7 @@ def announce_freed(
         fences: of the seats that left, by code.
         remaining: the hold as it is now, None when it has ended.
         expired: whether the clock ended it.
+        overtaken: the seats that others took over before it was ended, for the holder to know; their locks are others'.
     """
 
     def after_commit() -> None:
@@ -70,7 +72,7 @@ def announce_freed(
         if remaining:
             locks.settle(hold=_granted(remaining), nonce=None)
         if expired:
-            broadcast.send(HoldExpired(holder_id, showtime_id, hold_id, tuple(fences)))
+            broadcast.send(HoldExpired(holder_id, showtime_id, hold_id, (*fences, *overtaken)))
         else:
             broadcast.send(HoldChanged(holder_id, showtime_id))
 

@@ -49,28 +49,40 @@ def _expire(showtime_id: int) -> int:
         return 0
     seats = lock_seats(showtime_id=showtime_id, hold_ids=hold_ids)
     freed = free(showtime_id=showtime_id, seats=seats, cause=SeatChange.EXPIRED)
-    holders = _end_empty_holds(hold_ids)
+    fences = freed.fences if freed else {}
+    for hold_id, holder_id, overtaken in _end_empty_holds(hold_ids):
+        announce_freed(
+            showtime_id=showtime_id,
+            holder_id=holder_id,
+            hold_id=hold_id,
+            fences={seat.code: fences[seat.code] for seat in seats if seat.hold_id == hold_id},
+            remaining=None,
+            expired=True,
+            overtaken=overtaken,
+        )
     if freed is None:
         return 0
-    for hold_id, holder_id in holders.items():
-        fences = {seat.code: freed.fences[seat.code] for seat in seats if seat.hold_id == hold_id}
-        announce_freed(
-            showtime_id=showtime_id, holder_id=holder_id, hold_id=hold_id, fences=fences, remaining=None, expired=True
-        )
     announce_seats(showtime_id=showtime_id, version=freed.version, changes=dict.fromkeys(freed.fences, "available"))
     return len(freed.fences)
 
 
-def _end_empty_holds(hold_ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """End those of the locked holds that have no seat any more; return their holders."""
+def _end_empty_holds(hold_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, int, list[str]]]:
+    """End those of the locked holds that have no seat any more.
+
+    Returns:
+        Each with its holder, and its seats that others took over.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE seating_hold AS hold SET ended_at = clock_timestamp(), end_reason = 'expired'
             WHERE hold.id = ANY(%s)
               AND NOT EXISTS (SELECT FROM seat_holds WHERE hold_id = hold.id AND ended_at IS NULL)
-            RETURNING hold.id, hold.holder_id
+            RETURNING hold.id, hold.holder_id, ARRAY(
+                SELECT seat.code FROM seat_holds AS audit JOIN seating_seat AS seat ON seat.id = audit.seat_id
+                WHERE audit.hold_id = hold.id AND audit.end_reason = 'overtaken' ORDER BY seat.position
+            )
             """,
             [hold_ids],
         )
-        return dict(cursor.fetchall())
+        return cursor.fetchall()

@@ -27,7 +27,7 @@ from seating.models import SeatChange
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, unended_hold
 from seating.selectors.layouts import showtime_layout
-from seating.selectors.seat_map import taken_seats
+from seating.selectors.seat_map import reserved_seats
 from seating.services.announcing import announce_freed, announce_held, announce_seats
 from seating.services.expiry import expire_holds
 from seating.services.programme import make_missing_seats
@@ -206,14 +206,17 @@ def _lock_in_redis(*, showtime_id: int, codes: Sequence[str], owner: locks.LockO
     in_the_way = locks.acquire(showtime_id=showtime_id, codes=codes, owner=owner, nonce=nonce)
     unchecked = {code: found.lock for code, found in in_the_way.items() if found.unchecked}
     if unchecked:
-        taken = taken_seats(showtime_id=showtime_id, codes=unchecked)
-        ghosts = {code: lock for code, lock in unchecked.items() if code not in taken}
+        reserved = reserved_seats(showtime_id=showtime_id, codes=unchecked)
+        ghosts = {code: lock for code, lock in unchecked.items() if code not in reserved}
         if ghosts:
             log.warning("lock.ghosts_forgotten", showtime_id=showtime_id, seats=list(ghosts))
             locks.forget(showtime_id=showtime_id, locks=ghosts)
             in_the_way = locks.acquire(showtime_id=showtime_id, codes=codes, owner=owner, nonce=nonce)
     if in_the_way:
-        raise SeatsRefused(dict.fromkeys(in_the_way, ErrorCode.SEAT_HELD))
+        # Nobody knows yet whether an attempt will be granted the seat.
+        raise SeatsRefused(
+            {code: ErrorCode.SEAT_LOCKED if lock.deciding else ErrorCode.SEAT_HELD for code, lock in in_the_way.items()}
+        )
 
 
 def _take(*, holder_id: int, showtime_id: int, codes: Sequence[str], nonce: uuid.UUID) -> HoldAnswer:
@@ -227,7 +230,7 @@ def _take(*, holder_id: int, showtime_id: int, codes: Sequence[str], nonce: uuid
         raise Refusal(ErrorCode.NOT_ON_SALE)
 
     places = showtime_layout(showtime_id).by_code
-    prices = {code: claim.prices[places[code].category] for code in new}
+    prices = {code: claim.prices[places[code].category] for code in new if places[code].category in claim.prices}
     reserved = reserve(claim=claim, hold_id=hold_id, seats=seats, prices=prices)
     token = None
     if own is None:
@@ -247,6 +250,9 @@ def _extend(*, holder_id: int, showtime_id: int, codes: Collection[str], hold_id
         raise Refusal(ErrorCode.HOLD_EXPIRED)
     seats = lock_seats(showtime_id=showtime_id, codes=codes, hold_ids=[own.hold_id])
     refuse_others(seats, own)
+    if not seats:
+        # Its time ran out while we waited for the seats, and somebody has taken over the last of them.
+        raise _Lapsed
     _write_expiry(hold_id=own.hold_id, reserved=reserve(claim=claim, hold_id=own.hold_id, seats=seats, prices={}))
     hold = _read(own.hold_id)
     announce_held(hold=hold, new=(), version=None, nonce=None)
@@ -263,14 +269,14 @@ def _release(
     seats = lock_seats(showtime_id=showtime_id, hold_ids=[own.hold_id])
     leaving = [seat for seat in seats if codes is None or seat.code in codes]
     staying = [seat for seat in seats if seat not in leaving]
-    freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
-    hold = None
     if staying:
         reserved = reserve(claim=claim, hold_id=own.hold_id, seats=staying, prices={})
         _write_expiry(hold_id=own.hold_id, reserved=reserved)
-        hold = _read(own.hold_id)
     else:
         _end(own.hold_id)
+    # After the rest, because it locks the counter that all others of the showtime wait for.
+    freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
+    hold = _read(own.hold_id) if staying else None
     fences = freed.fences if freed else {}
     announce_freed(
         showtime_id=showtime_id,

@@ -59,15 +59,16 @@ def reserve(*, claim: Claim, hold_id: uuid.UUID, seats: Sequence[LockedSeat], pr
     is closed, under the seat's lock, and the hold itself is left to its own end.
 
     Args:
-        prices: what each new seat costs, by code, in minor units.
+        prices: what each new seat costs, by code, in minor units; a seat without a price cannot be sold.
 
     Raises:
-        SeatsRefused: a seat is somebody else's; the transaction must be given up.
+        SeatsRefused: a seat is somebody else's, or has no price; the transaction must be given up.
         Refusal: `not_on_sale`.
     """
     new = [seat for seat in seats if seat.hold_id != hold_id]
     now, until, fences = _update_reserved(claim, hold_id, seats)
-    refused = {seat.code: REASONS[seat.status] for seat in seats if seat.seat_id not in fences}
+    refused = {seat.code: ErrorCode.SEAT_BLOCKED for seat in new if seat.code not in prices}
+    refused |= {seat.code: REASONS[seat.status] for seat in seats if seat.seat_id not in fences}
     if refused:
         raise SeatsRefused(refused)
     if not new:
@@ -158,12 +159,13 @@ def _update_reserved(
             WITH clock AS MATERIALIZED (
                 SELECT clock_timestamp() AS now
             ), term AS MATERIALIZED (
-                SELECT now, least(
-                    now + make_interval(secs => %(hold_length)s),
-                    (SELECT max_expires_at FROM seating_hold WHERE id = %(hold)s),
-                    now + make_interval(secs => %(longest)s)
-                ) AS until
-                FROM clock
+                -- Never shorter than it was: a payment that was declined may have left it time beyond the cap.
+                SELECT clock.now, greatest(own.expires_at, least(
+                    clock.now + make_interval(secs => %(hold_length)s),
+                    own.max_expires_at,
+                    clock.now + make_interval(secs => %(longest)s)
+                )) AS until
+                FROM clock LEFT JOIN seating_hold AS own ON own.id = %(hold)s
             ), reserved AS (
                 UPDATE seating_seat
                 SET status = 'RESERVED', hold_id = %(hold)s, reserved_until = term.until,

@@ -19,7 +19,18 @@ def test_database_url_is_read_as_libpq_reads_it() -> None:
 
     assert (entry["NAME"], entry["USER"], entry["PASSWORD"]) == ("house", "me", "p@ss")
     assert (entry["HOST"], entry["PORT"]) == ("one,two", "5432,5433")
-    assert entry["OPTIONS"] == {"target_session_attrs": "read-write", "sslmode": "require", "connect_timeout": 5}
+    assert entry["OPTIONS"] == {
+        "target_session_attrs": "read-write",
+        "sslmode": "require",
+        "connect_timeout": 5,
+        "options": "-c lock_timeout=2000",
+    }
+
+
+def test_nobody_waits_for_a_row_for_ever_and_options_of_the_url_stay() -> None:
+    entry = service_urls.database("postgresql://host/house?options=-c%20work_mem%3D8MB", pool_size=None)
+
+    assert entry["OPTIONS"]["options"] == "-c lock_timeout=2000 -c work_mem=8MB"
 
 
 def test_database_url_keeps_the_case_of_a_socket_folder() -> None:

@@ -9,23 +9,31 @@
 --       4              how often a lock that stands in the way is worth a check, in ms
 --       5 … n+4        the codes of the seats
 -- REPLY {}             every seat is the owner's now
---       {{i, lock, c}} the seats that are not, by their place in KEYS: the lock that stands in the way, and 1 where it
---                      has not been checked within ARGV[4]; nothing was locked
+--       {{i, lock, s}} the seats that are not, by their place in KEYS: the lock that stands in the way, and what is
+--                      known of it: 'deciding' if it belongs to an attempt that PostgreSQL has not answered yet,
+--                      'unchecked' if it has not been compared with PostgreSQL within ARGV[4], else 'checked';
+--                      nothing was locked
 local n = (#KEYS - 1) / 2
 local in_the_way, free = {}, {}
 
-local function owner_of(lock)
+local function fields_of(lock)
     local readable, fields = pcall(cjson.decode, lock)
-    return readable and type(fields) == 'table' and fields.owner or nil
+    return readable and type(fields) == 'table' and fields or {}
 end
 
 for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
+    local fields = lock and fields_of(lock)
     if not lock then
         free[#free + 1] = i
-    elseif owner_of(lock) ~= ARGV[1] then
-        local unchecked = redis.call('SET', KEYS[n + i], '1', 'PX', ARGV[4], 'NX')
-        in_the_way[#in_the_way + 1] = {i, lock, unchecked and 1 or 0}
+    elseif fields.owner ~= ARGV[1] then
+        local state = 'checked'
+        if type(fields.nonce) == 'string' and not tonumber(fields.fence) then
+            state = 'deciding'
+        elseif redis.call('SET', KEYS[n + i], '1', 'PX', ARGV[4], 'NX') then
+            state = 'unchecked'
+        end
+        in_the_way[#in_the_way + 1] = {i, lock, state}
     end
 end
 

@@ -15,12 +15,12 @@ for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
     if lock then
         local readable, old = pcall(cjson.decode, lock)
-        if not readable then
-            gone[i] = true
-        elseif old.fence == nil then
-            gone[i] = old.nonce == ARGV[1]
+        local fields = readable and type(old) == 'table' and old or {}
+        if tonumber(fields.fence) then
+            gone[i] = fields.hold_id == ARGV[2] and tonumber(fields.fence) <= tonumber(ARGV[3 + 2 * i])
         else
-            gone[i] = old.hold_id == ARGV[2] and old.fence <= tonumber(ARGV[3 + 2 * i])
+            -- An attempt's own; when it made the hold, the hold has its name. What has no nonce is none of ours.
+            gone[i] = fields.nonce == ARGV[1] or fields.hold_id == ARGV[2] or type(fields.nonce) ~= 'string'
         end
     end
 end

@@ -1,12 +1,13 @@
 -- Write what PostgreSQL granted: the locks of a hold with their real end, and its record.
 --
--- A late writer must not bury a newer truth, so a lock is only written over nothing, over the attempt that asked for
--- it, or over an older fence.
+-- A late writer must not bury a newer truth, so a lock is only written over nothing, over an attempt of the same owner
+-- (its other attempts wait for its row, and what they are granted has a newer fence), over an older fence, or over what
+-- is none of ours.
 --
 -- KEYS  1 … n          the locks of the seats
 --       n+1            the hold's record
 --       n+2            the showtime's index of locked seats
--- ARGV  1              the attempt (nonce) that asked for the seats
+-- ARGV  1              the owner
 --       2              how long the hold lives, in ms
 --       3              the record, as JSON
 --       4 …            for each seat: its code, its fence, the lock as JSON
@@ -19,9 +20,13 @@ for i = 1, n do
     local lock = redis.call('GET', KEYS[i])
     if lock then
         local readable, old = pcall(cjson.decode, lock)
-        yields[i] = not readable
-            or old.nonce == ARGV[1]
-            or (old.fence ~= nil and old.fence <= tonumber(ARGV[2 + 3 * i]))
+        local fields = readable and type(old) == 'table' and old or {}
+        if tonumber(fields.fence) then
+            yields[i] = tonumber(fields.fence) <= tonumber(ARGV[2 + 3 * i])
+        else
+            -- What has neither a fence nor a nonce is none of ours.
+            yields[i] = fields.owner == ARGV[1] or type(fields.nonce) ~= 'string'
+        end
     else
         yields[i] = true
     end

@@ -1,0 +1,195 @@
+"""The door to Redis: nobody waits long behind it, whatever happens on the other side."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+from redis import Redis
+
+from cinebook.core import redis as door
+from cinebook.core.redis import ANSWER_SECONDS, REST_SECONDS, Breaker, RedisAway, is_up, locks_command, run_script
+from cinebook.engines.throwaway import running_engines
+from seating.models import Holder, Showtime
+from tests import factories
+from tests.support.asking import NOWHERE, extend, hold, release
+from tests.support.ledger import assert_sound
+from tests.support.rivals import race
+
+
+class Clock:
+    """Stands in for `time.monotonic` of the door."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(door, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def deaf_redis(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[list[int]]:
+    """An address at which everything is accepted and nothing is answered; counts who came."""
+    path = tmp_path_factory.mktemp("s") / "s"
+    came: list[int] = []
+    kept: list[socket.socket] = []
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+
+    def accept() -> None:
+        while True:
+            try:
+                kept.append(server.accept()[0])
+            except OSError:
+                return
+            came.append(1)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    settings.REDIS_URL = f"unix://{path}?db=0"
+    yield came
+    door._client(settings.REDIS_URL).close()
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+    for connection in kept:
+        connection.close()
+
+
+def ping() -> Any:
+    return locks_command(lambda client: client.ping())
+
+
+class TestBreaker:
+    def test_one_failure_and_nobody_tries_for_a_while(self, clock: Clock) -> None:
+        breaker = Breaker()
+        assert breaker.admits()
+        breaker.failed()
+        assert not breaker.admits()
+        clock.now += REST_SECONDS - 0.01
+        assert not breaker.admits()
+
+    def test_then_one_caller_tries_for_all(self, clock: Clock) -> None:
+        breaker = Breaker()
+        breaker.failed()
+        clock.now += REST_SECONDS
+        assert [breaker.admits() for _ in range(3)] == [True, False, False]
+        # Who tried may have died on the way.
+        clock.now += REST_SECONDS
+        assert breaker.admits()
+        breaker.answered()
+        assert all(breaker.admits() for _ in range(3))
+
+    @pytest.mark.django_db
+    def test_of_many_threads_one_is_let_through(self, clock: Clock) -> None:
+        breaker = Breaker()
+        breaker.failed()
+        clock.now += REST_SECONDS
+        assert sum(race(*[breaker.admits] * 8)) == 1
+
+
+class TestAway:
+    def test_nobody_there(self, settings: Settings) -> None:
+        settings.REDIS_URL = NOWHERE
+        for _ in range(100):
+            with pytest.raises(RedisAway):
+                ping()
+        with pytest.raises(RedisAway):
+            run_script(Path(door.__file__).parent / "lua" / "token_bucket.lua", ["x"], [1, 1])
+        assert not is_up(NOWHERE)
+
+    def test_nobody_answers(self, deaf_redis: list[int]) -> None:
+        """One caller waits for a fifth of a second; the others are not even let near."""
+        began = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(RedisAway):
+                ping()
+        assert time.monotonic() - began < ANSWER_SECONDS + REST_SECONDS / 2
+        assert len(deaf_redis) == 1
+
+    @pytest.mark.django_db
+    def test_an_answer_that_is_an_error_counts_as_none(self, redis: Redis, settings: Settings, clock: Clock) -> None:
+        with pytest.raises(RedisAway):
+            locks_command(lambda client: client.execute_command("NONSENSE"))
+        with pytest.raises(RedisAway):
+            ping()
+        clock.now += REST_SECONDS
+        assert ping()
+
+    @pytest.mark.django_db
+    def test_what_is_no_utf_8_comes_and_goes_as_it_is(self, redis: Redis) -> None:
+        raw = b"\xff\xfe\x00\x80"
+        redis.set("raw", raw)
+        text = locks_command(lambda client: client.get("raw"))
+        locks_command(lambda client: client.set("copy", text))
+        with Redis(connection_pool=redis.connection_pool) as client:
+            assert client.strlen("copy") == len(raw)
+
+
+@pytest.fixture
+def own_redis(settings: Settings) -> Iterator[Any]:
+    """A Redis that this test may kill."""
+    with running_engines() as engines:
+        settings.REDIS_URL = engines.redis.url
+        yield engines.redis
+        door._client(engines.redis.url).close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_redis_dies_in_the_middle_and_comes_back(own_redis: Any, settings: Settings, clock: Clock) -> None:
+    showtime: Showtime = factories.make_showtime()
+    ada: Holder = factories.HolderFactory()
+    lock = f"seat_lock:{{{showtime.pk}}}:"
+    client = Redis.from_url(own_redis.url)
+
+    hold(showtime, ada, "A1")
+    assert client.exists(f"{lock}A1")
+    own_redis.kill()
+
+    began = time.monotonic()
+    hold(showtime, ada, "A2")
+    extend(showtime, ada)
+    release(showtime, ada, "A1")
+    hold(showtime, ada, "A3")
+    assert time.monotonic() - began < 2
+    assert not is_up(own_redis.url)
+    assert_sound(showtime.pk)
+
+    # It comes back empty, and is left alone until its rest is over. It has forgotten our scripts, too.
+    own_redis.start()
+    assert is_up(own_redis.url)
+    hold(showtime, ada, "B3")
+    assert not client.exists(f"{lock}B3")
+    clock.now += REST_SECONDS
+    hold(showtime, ada, "B4")
+    assert {name.decode() for name in client.keys("seat_lock:*")} == {f"{lock}{code}" for code in ("A2", "A3", "B3", "B4")}
+    assert_sound(showtime.pk)
+    client.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_redis_that_hangs_costs_a_moment_and_not_the_seat(deaf_redis: list[int]) -> None:
+    showtime: Showtime = factories.make_showtime()
+    ada: Holder = factories.HolderFactory()
+
+    began = time.monotonic()
+    hold(showtime, ada, "A1")
+    hold(showtime, ada, "A2")
+    extend(showtime, ada)
+    assert release(showtime, ada).released == ("A1", "A2")
+    assert time.monotonic() - began < 2
+    assert_sound(showtime.pk)

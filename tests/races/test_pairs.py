@@ -1,0 +1,305 @@
+"""Two people, one seat, the same moment: each pair of operations, both ways round.
+
+The rivals are lined up behind a row lock of PostgreSQL: both are on their way, and the one who is let go first has
+started first. No test here depends on how fast anything is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+
+from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
+from seating.models import Hold, Holder, SeatHold, Showtime
+from seating.services import HoldAnswer, expire_holds, seat_changes
+from tests.support.asking import extend, held_codes, hold, release, seat
+from tests.support.ledger import assert_sound
+from tests.support.passing_time import pass_for, run_out
+from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Work = Callable[[], Any]
+ROUNDS = 5
+
+
+def in_line(showtime: Showtime, first: Work, second: Work, *, code: str = "A1") -> tuple[Any, Any]:
+    """Let both come to a locked seat, one after the other; then let them go. PostgreSQL serves them in this order."""
+    with in_background() as start:
+        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
+            futures = []
+            for waiting, work in enumerate((first, second), start=1):
+                futures.append(start(work))
+                wait_for_waiters(waiting)
+        return futures[0].result(DEADLINE), futures[1].result(DEADLINE)
+
+
+def won(outcome: Any) -> bool:
+    assert isinstance(outcome, HoldAnswer | Refusal), outcome
+    return isinstance(outcome, HoldAnswer)
+
+
+class TestHoldAndHold:
+    @pytest.mark.usefixtures("either_way")
+    def test_one_seat(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        for code in ("A1", "A2", "A3", "A4", "A5"):
+            outcomes = race(lambda code=code: hold(showtime, ada, code), lambda code=code: hold(showtime, ben, code))
+            assert sorted(map(won, outcomes)) == [False, True]
+            lost = next(outcome for outcome in outcomes if not won(outcome))
+            assert lost.code in {ErrorCode.SEAT_HELD, ErrorCode.SEAT_LOCKED}
+            assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("either_way")
+    def test_overlapping_seats_in_opposite_order(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        for row in "ABC":
+            outcomes = race(
+                lambda row=row: hold(showtime, ada, f"{row}3", f"{row}4", f"{row}5"),
+                lambda row=row: hold(showtime, ben, f"{row}6", f"{row}5", f"{row}4"),
+            )
+            # With Redis, too, all or nothing: never both, and never half of it.
+            assert sum(map(won, outcomes)) == 1
+            assert len([code for code in held_codes(showtime) if code[0] == row]) == 3
+            assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("without_redis")
+    def test_who_waited_for_the_row_sees_who_has_it(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        first, second = in_line(showtime, lambda: hold(showtime, ada, "A1"), lambda: hold(showtime, ben, "A1", "A2"))
+        assert won(first)
+        assert isinstance(second, SeatsRefused)
+        assert second.data["seats"] == {"A1": ErrorCode.SEAT_HELD}
+        assert seat(showtime, "A2").status == "AVAILABLE"
+        assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("either_way")
+    def test_one_person_with_two_windows(self, showtime: Showtime, ada: Holder) -> None:
+        outcomes = race(*[lambda code=code: hold(showtime, ada, "A1", code) for code in ("A2", "A3", "C1", "C2")])
+        assert all(map(won, outcomes))
+        assert len({outcome.hold.hold_id for outcome in outcomes}) == 1
+        assert sum(outcome.token is not None for outcome in outcomes) == 1
+        assert held_codes(showtime) == ["A1", "A2", "A3", "C1", "C2"]
+        assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("either_way")
+    def test_first_use_of_a_showtime_without_seats(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        showtime.seats.all().delete()
+        showtime.sales.delete()
+        outcomes = race(lambda: hold(showtime, ada, "A1"), lambda: hold(showtime, ben, "A2"))
+        assert all(map(won, outcomes))
+        assert showtime.seats.count() == 18
+        assert_sound(showtime.pk)
+
+
+class Unguarded:
+    """A cursor whose reserving UPDATE does not ask any more how the seats stand."""
+
+    GUARD = re.compile(r" AND \(\s+status = 'AVAILABLE'.*?\)(?=\s+RETURNING id, fence)", re.DOTALL)
+
+    def __init__(self, removed: list[str]) -> None:
+        self._cursor = connection.cursor()
+        self._removed = removed
+
+    def __enter__(self) -> Unguarded:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._cursor.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, sql: str, parameters: Any) -> Any:
+        self._removed += self.GUARD.findall(sql)
+        return self._cursor.execute(self.GUARD.sub("", sql), parameters)
+
+
+@pytest.mark.usefixtures("without_redis")
+class TestTheControl:
+    """The same race, with and without its guards: so it is the guards that win it, and the test can see it lost."""
+
+    @pytest.fixture
+    def unguarded(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        removed: list[str] = []
+        monkeypatch.setattr(seat_changes, "connection", SimpleNamespace(cursor=lambda: Unguarded(removed)))
+        yield
+        assert removed, "the guard was not found"
+
+    def race(self, showtime: Showtime, ada: Holder, ben: Holder) -> tuple[Any, Any]:
+        return in_line(showtime, lambda: hold(showtime, ada, "A1"), lambda: hold(showtime, ben, "A1"))
+
+    def test_with_the_guard_one_of_them_has_the_seat(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        assert [won(outcome) for outcome in self.race(showtime, ada, ben)] == [True, False]
+        assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("unguarded")
+    def test_without_it_both_are_told_that_they_have_it(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        first, second = self.race(showtime, ada, ben)
+
+        assert (won(first), won(second)) == (True, True)
+        assert first.hold.seats == second.hold.seats == ("A1",)
+        assert seat(showtime, "A1").hold_id == second.hold.hold_id
+        with pytest.raises(AssertionError, match="before its time was over"):
+            assert_sound(showtime.pk)
+
+    @pytest.mark.usefixtures("unguarded")
+    def test_two_live_holds_on_a_seat_are_refused_by_the_index(
+        self, showtime: Showtime, ada: Holder, ben: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The second guard, which knows nothing of the first."""
+        monkeypatch.setattr(seat_changes, "_close_audit", lambda *args: None)
+        with pytest.raises(IntegrityError, match="seat_is_in_one_live_hold"):
+            self.race(showtime, ada, ben)
+        monkeypatch.undo()
+        assert_sound(showtime.pk)
+
+
+@pytest.mark.usefixtures("either_way")
+class TestReleaseAndHold:
+    def test_at_the_same_moment(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        for code in ("A1", "A2", "A3"):
+            hold(showtime, ada, code)
+            released, taken = race(
+                lambda: release(showtime, ada), lambda code=code: hold(showtime, ben, code)
+            )
+            assert released.released == (code,)
+            # Who came too early is refused; the seat is free or theirs, and nobody else's.
+            assert seat(showtime, code).status == ("RESERVED" if won(taken) else "AVAILABLE")
+            assert_sound(showtime.pk)
+
+    def test_two_windows_release_the_same(self, showtime: Showtime, ada: Holder) -> None:
+        hold(showtime, ada, "A1", "A2")
+        outcomes = race(*[lambda: release(showtime, ada).released] * 3)
+        assert sorted(map(len, outcomes)) == [0, 0, 2]
+        assert_sound(showtime.pk)
+
+    def test_one_person_releases_while_they_hold_more(self, showtime: Showtime, ada: Holder) -> None:
+        hold(showtime, ada, "A1")
+        released, taken = race(lambda: release(showtime, ada), lambda: hold(showtime, ada, "A2"))
+        assert won(taken)
+        assert released.released in {("A1",), ("A1", "A2")}
+        assert_sound(showtime.pk)
+
+
+@pytest.mark.usefixtures("without_redis")
+class TestReleaseBeforeHold:
+    def test_who_waited_for_the_release_has_the_seat(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        hold(showtime, ada, "A1")
+        released, taken = in_line(showtime, lambda: release(showtime, ada), lambda: hold(showtime, ben, "A1"))
+        assert released.released == ("A1",)
+        assert won(taken)
+        assert_sound(showtime.pk)
+
+
+@pytest.mark.usefixtures("without_redis")
+class TestTakeover:
+    """A hold whose time is over, in the moment before anybody has ended it."""
+
+    @pytest.fixture(autouse=True)
+    def over(self, showtime: Showtime, ada: Holder) -> uuid.UUID:
+        held = hold(showtime, ada, "A1", "A2").hold
+        run_out(held.hold_id)
+        return held.hold_id
+
+    def test_two_take_it_over(self, showtime: Showtime, ben: Holder) -> None:
+        cid = factories.HolderFactory()
+        outcomes = in_line(showtime, lambda: hold(showtime, ben, "A1"), lambda: hold(showtime, cid, "A1"))
+        assert list(map(won, outcomes)) == [True, False]
+        assert_sound(showtime.pk)
+
+    def test_expired_and_then_taken(self, showtime: Showtime, ben: Holder) -> None:
+        freed, taken = in_line(showtime, lambda: expire_holds(showtime_id=showtime.pk), lambda: hold(showtime, ben, "A1"))
+        assert freed == 2
+        assert won(taken)
+        assert list(SeatHold.objects.filter(end_reason="overtaken")) == []
+        assert_sound(showtime.pk)
+
+    def test_taken_and_then_expired(self, showtime: Showtime, ben: Holder, over: uuid.UUID) -> None:
+        taken, freed = in_line(showtime, lambda: hold(showtime, ben, "A1"), lambda: expire_holds(showtime_id=showtime.pk))
+        assert won(taken)
+        # What it waited for is somebody else's now; only the other seat is left to free.
+        assert freed == 1
+        assert held_codes(showtime) == ["A1"]
+        assert Hold.objects.get(pk=over).end_reason == "expired"
+        assert_sound(showtime.pk)
+
+    def test_its_holder_comes_too_late_to_extend(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        taken, extended = in_line(showtime, lambda: hold(showtime, ben, "A1"), lambda: extend(showtime, ada))
+        assert won(taken)
+        assert extended.code is ErrorCode.HOLD_EXPIRED
+        assert held_codes(showtime) == ["A1"]
+        assert_sound(showtime.pk)
+
+    def test_at_the_same_moment(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        taken, extended, _freed = race(
+            lambda: hold(showtime, ben, "A1"), lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk)
+        )
+        assert won(taken) or taken.code is ErrorCode.SEAT_LOCKED
+        assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
+        assert_sound(showtime.pk)
+
+
+@pytest.mark.usefixtures("without_redis")
+class TestTimeRunsOutOnTheWay:
+    """The holder asks in time, but has to wait for a seat, and its time is over when it is their turn."""
+
+    def extend_too_late(self, showtime: Showtime, ada: Holder, rival: Work) -> tuple[Any, Any]:
+        """Let the extension pass its first look at the hold, then wait for a seat; meanwhile time runs out and a rival
+        waits for the same seat before it."""
+        held = hold_of(showtime, ada)
+        with in_background() as start:
+            with rows_locked("SELECT FROM seating_holder WHERE id = %s", [ada.pk]) as door:
+                extension = start(lambda: extend(showtime, ada))
+                wait_for_waiters(1)
+                run_out(held)
+                taken = rival()
+                # In time again, as its holder saw it before the rival came.
+                give_time_to_the_hold_alone(held)
+                door.rollback()
+            return taken, extension.result(DEADLINE)
+
+    def test_a_rival_has_taken_all_seats(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        hold(showtime, ada, "A1")
+        taken, extended = self.extend_too_late(showtime, ada, lambda: hold(showtime, ben, "A1"))
+
+        assert won(taken)
+        assert extended.code is ErrorCode.SEAT_LOCKED
+        assert seat(showtime, "A1").hold_id == taken.hold.hold_id
+
+    def test_a_rival_has_taken_some(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
+        hold(showtime, ada, "A1", "A2")
+        taken, extended = self.extend_too_late(showtime, ada, lambda: hold(showtime, ben, "A1"))
+
+        # What is left is kept, and the answer says so.
+        assert won(taken)
+        assert extended.seats == ("A2",)
+        assert seat(showtime, "A2").reserved_until == extended.expires_at
+
+
+@pytest.mark.usefixtures("either_way")
+class TestExtendAndExpire:
+    def test_in_time(self, showtime: Showtime, ada: Holder) -> None:
+        held = hold(showtime, ada, "A1").hold
+        pass_for(held.hold_id, 890)
+        extended, freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
+        assert (extended.hold_id, freed) == (held.hold_id, 0)
+        assert_sound(showtime.pk)
+
+    def test_too_late(self, showtime: Showtime, ada: Holder) -> None:
+        run_out(hold(showtime, ada, "A1").hold.hold_id)
+        extended, _freed = race(lambda: extend(showtime, ada), lambda: expire_holds(showtime_id=showtime.pk))
+        assert extended.code in {ErrorCode.HOLD_EXPIRED, ErrorCode.SEAT_LOCKED}
+        assert_sound(showtime.pk)
+
+    def test_an_extension_that_was_first_is_respected(self, showtime: Showtime, ada: Holder) -> None:
+        held = hold(showtime, ada, "A1").hold
+        extended, freed = in_line(showtime, lambda: extend(showtime, ada), lambda: wait_then_expire(showtime, held.hold_id))
+        assert extended.expires_at > held.expires_at
+        assert freed == 0
+        assert_sound(showtime.pk)
+
+
+def hold_of(showtime: Showtime, holder: Holder) -> uuid.UUID:
+    return Hold.objects.get(showtime=showtime, holder=holder, ended_at=None).pk

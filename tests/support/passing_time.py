@@ -1,0 +1,43 @@
+"""Time passes in the rows: nobody has to wait for it."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import connection
+
+
+def pass_for(hold_id: uuid.UUID, seconds: float) -> None:
+    """Let a hold, its seats and their audit be this much older, as if the time had gone by."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH past AS (SELECT make_interval(secs => %(seconds)s) AS time), hold AS (
+                UPDATE seating_hold
+                SET locked_at = locked_at - time, expires_at = expires_at - time, max_expires_at = max_expires_at - time
+                FROM past WHERE id = %(hold)s
+            ), audit AS (
+                UPDATE seat_holds SET held_at = held_at - time FROM past WHERE hold_id = %(hold)s
+            )
+            UPDATE seating_seat SET reserved_at = reserved_at - time, reserved_until = reserved_until - time
+            FROM past WHERE hold_id = %(hold)s
+            """,
+            {"hold": hold_id, "seconds": seconds},
+        )
+
+
+def run_out(hold_id: uuid.UUID) -> None:
+    """Let the time of a hold be over by a second, without anybody having noticed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM expires_at - clock_timestamp()) FROM seating_hold WHERE id = %s", [hold_id]
+        )
+        left = float(cursor.fetchone()[0])
+    pass_for(hold_id, left + 1)
+
+
+def start_paying(hold_id: uuid.UUID) -> None:
+    """Let a hold be one that is being paid."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE seating_hold SET paying = true WHERE id = %s", [hold_id])
+        cursor.execute("UPDATE seating_seat SET paying = true WHERE hold_id = %s", [hold_id])

@@ -1,0 +1,85 @@
+"""Rivals in a race: threads with connections of their own, placed by barriers and by the row locks of PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from cinebook.core.errors import Refusal
+
+Work = Callable[[], Any]
+# Nothing here takes a tenth of it; without it a mistake would hang the whole run.
+DEADLINE = 20
+
+
+def outcome_of(work: Work) -> Any:
+    """Do it in this thread, with a connection of its own that is closed afterwards; a refusal is an outcome."""
+    try:
+        return work()
+    except Refusal as refusal:
+        return refusal
+    finally:
+        connections.close_all()
+
+
+def race(*works: Work) -> list[Any]:
+    """Do all of this at the same moment, each in a thread of its own; return the outcomes in the same order."""
+    start = threading.Barrier(len(works))
+
+    def run(work: Work) -> Any:
+        connection.ensure_connection()
+        start.wait(DEADLINE)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        futures = [threads.submit(outcome_of, lambda work=work: run(work)) for work in works]
+        return [future.result(DEADLINE) for future in futures]
+
+
+@contextmanager
+def in_background() -> Iterator[Callable[[Work], Future[Any]]]:
+    """Yield what starts work in a thread of its own; its future has the outcome."""
+    with ThreadPoolExecutor() as threads:
+        yield lambda work: threads.submit(outcome_of, work)
+
+
+@contextmanager
+def rival_transaction() -> Iterator[BaseDatabaseWrapper]:
+    """Yield a second connection with an open transaction; at the end it is rolled back, unless it was committed."""
+    rival = connection.copy()
+    rival.set_autocommit(False)
+    try:
+        yield rival
+    finally:
+        rival.close()
+
+
+@contextmanager
+def rows_locked(statement: str, parameters: Sequence[Any]) -> Iterator[BaseDatabaseWrapper]:
+    """Let somebody else keep rows locked: those of a SELECT, without its last words."""
+    with rival_transaction() as rival, rival.cursor() as cursor:
+        cursor.execute(f"{statement} FOR NO KEY UPDATE", parameters)
+        yield rival
+
+
+def wait_for_waiters(count: int) -> None:
+    """Return when this many connections of the test's database wait for a lock."""
+    ends_at = time.monotonic() + DEADLINE
+    while time.monotonic() < ends_at:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'
+                """
+            )
+            if cursor.fetchone()[0] >= count:
+                return
+    raise AssertionError(f"fewer than {count} connections wait for a lock")
