@@ -109,8 +109,10 @@ def _lettered(places: Iterable[Place]) -> Legend:
 
 
 def _curve(layout: SeatingLayout) -> float:
-    """Return how far the rows curve, judged by the row that shows it best: `layout._bend` the other way round."""
-    best, curve = 0.0, 0.0
+    """Return how far the rows curve, judged by the seats that show it best: `layout._bend` the other way round."""
+    first = max(layout.rows[0].seats, key=lambda seat: _bend(layout, seat))
+    # The middle of the first row, whether a seat is there or not, stands at 0.
+    best, curve = _bend(layout, first), -first.y / (_bend(layout, first) or 1.0)
     for row in layout.rows:
         by_bend = sorted(row.seats, key=lambda seat: _bend(layout, seat))
         inner, outer = by_bend[0], by_bend[-1]

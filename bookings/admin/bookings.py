@@ -10,6 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -48,12 +50,17 @@ class PaymentInline(ReadOnlyInline):
     """The payment of a booking."""
 
     model = Payment
-    show_change_link = True
-    fields = readonly_fields = ("provider", "provider_reference", "status", "paid", "refunded", "updated_at")
+    fields = readonly_fields = ("provider", "provider_reference", "status", "paid", "refunded", "updated_at", "more")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
         """Return the payment with its booking."""
         return super().get_queryset(request).select_related("booking")
+
+    @admin.display(description="")
+    def more(self, payment: Payment) -> SafeString:
+        """Return a link to all that is known of it."""
+        address = reverse("admin:bookings_payment_change", args=[payment.pk])
+        return format_html('<a href="{}">{}</a>', address, _("More"))
 
     @admin.display(description=_("captured"))
     def paid(self, payment: Payment) -> str:

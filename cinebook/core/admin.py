@@ -53,6 +53,7 @@ class ReadOnlyInline(_NobodyWrites, AnyTabularInline):
 
     extra = 0
     can_delete = False
+    template = "admin/read_only_inline.html"
 
 
 @admin.register(User)

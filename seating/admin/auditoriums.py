@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -205,11 +205,9 @@ class AuditoriumAdmin(AnyModelAdmin):
     @admin.display(description=_("All layouts"))
     def all_layouts(self, auditorium: Auditorium) -> SafeString:
         """Return links to every layout that the room ever had."""
-        links = format_html("")
-        for layout in sorted(auditorium.layouts.all(), key=lambda layout: -layout.number):
-            address = reverse("admin:seating_layout_change", args=[layout.pk])
-            links += format_html('<a href="{}">{}</a> ', address, layout)
-        return links
+        newest_first = sorted(auditorium.layouts.all(), key=lambda layout: -layout.number)
+        links = [(reverse("admin:seating_layout_change", args=[layout.pk]), layout.number) for layout in newest_first]
+        return format_html_join(", ", '<a href="{}">{}</a>', links)
 
 
 @admin.register(Layout)
@@ -242,14 +240,13 @@ class LayoutAdmin(ReadOnlyAdmin):
     @admin.display(description=_("Used by"))
     def used_by(self, layout: Layout) -> SafeString:
         """Return links to the newest showtimes that use it, and to all of them."""
-        rows = format_html("")
-        showtimes = layout.showtimes.select_related("movie", "auditorium").order_by("-starts_at")
-        for showtime in showtimes[:NAMED_SHOWTIMES]:
-            address = reverse("admin:seating_showtime_change", args=[showtime.pk])
-            rows += format_html('<li><a href="{}">{}</a></li>', address, showtime)
-        address = reverse("admin:seating_showtime_changelist")
-        rows += format_html('<li><a href="{}?layout__id__exact={}">{}</a></li>', address, layout.pk, _("All of them"))
-        return format_html("<ul>{}</ul>", rows)
+        showtimes = layout.showtimes.select_related("movie", "auditorium").order_by("-starts_at")[:NAMED_SHOWTIMES]
+        links: list[tuple[str, Any]] = [
+            (reverse("admin:seating_showtime_change", args=[showtime.pk]), showtime) for showtime in showtimes
+        ]
+        everything = reverse("admin:seating_showtime_changelist")
+        links.append((f"{everything}?layout__id__exact={layout.pk}", _("All of them")))
+        return format_html("<ul>{}</ul>", format_html_join("", '<li><a href="{}">{}</a></li>', links))
 
     @admin.display(description=_("As it is built"))
     def plan(self, layout: Layout) -> SafeString:

@@ -46,7 +46,7 @@ def seats_page(model_admin: Any, request: HttpRequest, showtime_id: int) -> Http
     if request.method == "POST":
         chosen = request.POST.getlist("seats")
         action = request.POST.get("action", "")
-        if not request.user.has_perm(ACTIONS.get(action, "nobody.has_this")):
+        if action not in ACTIONS or not request.user.has_perm(ACTIONS[action]):
             raise PermissionDenied
         try:
             done = _act(action, showtime.pk, chosen, request.POST.get("reason", ""))

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.admin.widgets import AdminDateWidget
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -72,6 +73,8 @@ class ShowtimeForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the
             if name in self.fields:
                 self.fields[name].required = False
                 self.fields[name].help_text = help_text
+        if "hold_seconds" in self.fields:
+            self.fields["hold_seconds"].validators += [MinValueValidator(2), MaxValueValidator(86_400)]
         if self.instance.pk:
             currency = self.instance.currency
             for price in self.instance.prices.all():
