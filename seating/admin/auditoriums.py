@@ -25,6 +25,7 @@ from seating.templatetags.layout_picture import picture
 # How many of the showtimes that use a layout its page names; a link leads to all.
 NAMED_SHOWTIMES = 10
 PREVIEW = "_preview"
+NOTHING_SAVED = _("Nothing is saved yet: this is how the room would look.")
 SIZE = {"cols": 60, "spellcheck": "false", "class": "house-drawing", "autocomplete": "off"}
 
 
@@ -93,6 +94,7 @@ class AuditoriumForm(forms.ModelForm):  # type: ignore[type-arg] # generic for t
         super().__init__(*args, **kwargs)
         self.drawn: SeatingLayout | None = None
         self.redrawn = False
+        self.is_preview = False
         self.published = self.instance.layouts.order_by("number").last() if self.instance.pk else None
         if self.published:
             self.drawn = parsed_layout(self.published.pk)
@@ -140,7 +142,9 @@ class AuditoriumForm(forms.ModelForm):  # type: ignore[type-arg] # generic for t
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc] # Django's stubs leave it out
         if PREVIEW in self.data and not self.errors:
-            self.add_error(None, _("Nothing is saved yet: below is how the room would look."))
+            self.is_preview = True
+            # It keeps the form from being saved; what the person is told stands in `render_change_form`.
+            self.add_error(None, NOTHING_SAVED)
 
 
 @admin.register(Auditorium)
@@ -169,6 +173,13 @@ class AuditoriumAdmin(AnyModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Auditorium | None = None) -> tuple[str, ...]:
         """Return what is only shown."""
         return ("all_layouts",)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the page; looking at a drawing before saving it is no mistake to be corrected."""
+        if context["adminform"].form.is_preview:
+            context["errors"] = []
+            self.message_user(request, NOTHING_SAVED)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Auditorium, form: Any, change: Any) -> None:
         """Save the room, and publish its layout if it was drawn anew."""

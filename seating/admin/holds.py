@@ -70,7 +70,7 @@ class AuditInline(ReadOnlyInline):
 class HoldAdmin(ReadOnlyAdmin):
     """Who holds what."""
 
-    list_display = ("id", "showtime", "holder", "seat_count", "state", "locked_at", "expires_at")
+    list_display = ("short_id", "showtime", "holder", "seat_count", "state", "locked_at", "expires_at")
     list_filter = (StateFilter, "end_reason")
     list_select_related = ("showtime__movie", "showtime__auditorium", "holder__user")
     search_fields = ("holder__user__username",)
@@ -95,6 +95,11 @@ class HoldAdmin(ReadOnlyAdmin):
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
         """Return whether the person may take holds back."""
         return bool(request.user.has_perm("seating.change_hold"))
+
+    @admin.display(description=_("hold"))
+    def short_id(self, hold: Hold) -> str:
+        """Return the beginning of its id, which tells it apart from its neighbours."""
+        return str(hold.pk)[:8]
 
     @admin.display(description=_("seats"), ordering="seats_had")
     def seat_count(self, hold: Any) -> int:

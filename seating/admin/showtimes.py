@@ -96,7 +96,7 @@ class ShowtimeAdmin(AnyModelAdmin):
 
     form = ShowtimeForm
     change_form_template = "admin/seating/showtime_form.html"
-    list_display = ("start", "movie", "auditorium", "state", "sold", "held", "free", "blocked", "seats_link")
+    list_display = ("start", "seats_link", "movie", "auditorium", "state", "sold", "held", "free", "blocked")
     list_filter = (TimeFilter, StateFilter, "auditorium", "movie")
     list_select_related = ("movie", "auditorium", "sales")
     date_hierarchy = "starts_at"
@@ -126,7 +126,7 @@ class ShowtimeAdmin(AnyModelAdmin):
     @admin.display(description=_("start"), ordering="starts_at")
     def start(self, showtime: Showtime) -> str:
         """Return when it starts, by the cinema's clock."""
-        return date_format(timezone.localtime(showtime.starts_at), "D j M Y, H:i")
+        return date_format(timezone.localtime(showtime.starts_at), "D j M, H:i")
 
     @admin.display(description=_("state"))
     def state(self, showtime: Showtime) -> SafeString:

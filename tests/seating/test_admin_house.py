@@ -171,7 +171,8 @@ class TestAuditoriums:
 
     def test_one_can_look_before_one_saves(self, staff: Client, room: Auditorium, url: str) -> None:
         response = staff.post(url, self.form(room, name="Ruby", drawing="A ss", _preview="Look"))
-        assert "Nothing is saved yet" in errors(response)
+        assert "Nothing is saved yet" in messages(response)
+        assert not errors(response)
         assert response.content.decode().count('<rect class="house-seat') == 2
         room.refresh_from_db()
         assert room.name != "Ruby"
