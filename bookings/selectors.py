@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from bookings.models import Booking, BookingStatus, Ticket
+from bookings.models.bookings import REFERENCE
 from cinebook.core.errors import ErrorCode, Refusal
 
 # How long after its window a payment is waited for while its provider cannot be reached, in seconds.
@@ -44,7 +45,9 @@ def own_booking(*, reference: str, holder_id: int, hold_id: uuid.UUID | None = N
     Raises:
         Refusal: `not_found`, also if it is somebody else's.
     """
-    booking = own_bookings(holder_id=holder_id, hold_id=hold_id).filter(reference=reference).first()
+    own = own_bookings(holder_id=holder_id, hold_id=hold_id)
+    # PostgreSQL refuses to be asked for some texts that an address can have.
+    booking = own.filter(reference=reference).first() if REFERENCE.regex.match(reference) else None
     if booking is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return booking

@@ -12,7 +12,7 @@ import structlog
 from bookings.models import BookingStatus, Payment, PaymentStatus
 from bookings.payments import PaymentState, ProviderAway, provider_of
 from bookings.selectors import payments_due
-from bookings.services.purchases import claim_attempt, lock_purchase, order_of, write_unpaid
+from bookings.services.purchases import claim_expiry, lock_purchase, order_of, write_unpaid
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
 from seating.services import release_paid_hold, run_sale
@@ -53,7 +53,7 @@ def expire_payment(*, reference: str, grace_is_over: bool = False) -> bool:
     Returns:
         Whether the purchase has come to an end. If not, it is tried again after a while.
     """
-    if not claim_attempt(reference=reference):
+    if not claim_expiry(reference=reference):
         return False
     payment = Payment.objects.select_related("booking").get(booking__reference=reference)
     try:

@@ -68,18 +68,14 @@ def order_of(payment: Payment, *, token: str = "") -> Order:
     return Order(reference=booking.reference, amount=payment.amount, currency=booking.currency, token=token)
 
 
-def claim_attempt(*, reference: str) -> bool:
-    """Return whether the caller is the one who asks the provider about a payment now; for a while nobody else is."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE bookings_payment SET next_attempt_at = clock_timestamp() + make_interval(secs => %s)
-            WHERE booking_id = (SELECT id FROM bookings_booking WHERE reference = %s)
-              AND next_attempt_at <= clock_timestamp()
-            """,
-            [RETRY_SECONDS, reference],
-        )
-        return bool(cursor.rowcount)
+def claim_expiry(*, reference: str) -> bool:
+    """Return whether a payment's window is over, and it is for the caller to ask the provider to cancel it now."""
+    return _claim(reference, "booking.status = 'PENDING' AND booking.pay_by <= clock_timestamp()")
+
+
+def claim_refund(*, reference: str) -> bool:
+    """Return whether a payment is to be refunded, and it is for the caller to ask the provider for that now."""
+    return _claim(reference, "payment.status = 'REFUND_DUE'")
 
 
 def write_confirmed(purchase: LockedPurchase) -> None:
@@ -128,3 +124,19 @@ def _write_booking(purchase: LockedPurchase, **columns: object) -> None:
 
 def _write_payment(purchase: LockedPurchase, **columns: object) -> None:
     Payment.objects.filter(pk=purchase.payment.pk).update(updated_at=Now(), **columns)
+
+
+def _claim(reference: str, condition: str) -> bool:
+    """Return whether the caller is the one to ask the provider; for a while nobody else is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE bookings_payment AS payment
+            SET next_attempt_at = clock_timestamp() + make_interval(secs => %s)
+            FROM bookings_booking AS booking
+            WHERE booking.id = payment.booking_id AND booking.reference = %s
+              AND payment.next_attempt_at <= clock_timestamp() AND {condition}
+            """,  # noqa: S608 - our own words
+            [RETRY_SECONDS, reference],
+        )
+        return bool(cursor.rowcount)

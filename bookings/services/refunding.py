@@ -8,7 +8,7 @@ import structlog
 
 from bookings.models import BookingStatus, Payment, PaymentStatus
 from bookings.payments import ProviderAway, provider_of
-from bookings.services.purchases import claim_attempt, lock_purchase, order_of, write_refunded
+from bookings.services.purchases import claim_refund, lock_purchase, order_of, write_refunded
 from seating.services import run_sale
 
 log = structlog.get_logger(__name__)
@@ -23,9 +23,9 @@ def carry_out_refund(*, reference: str) -> bool:
     Returns:
         Whether the money is back now. If not, it is tried again after a while.
     """
-    payment = Payment.objects.select_related("booking").get(booking__reference=reference)
-    if payment.status != PaymentStatus.REFUND_DUE or not claim_attempt(reference=reference):
+    if not claim_refund(reference=reference):
         return False
+    payment = Payment.objects.select_related("booking").get(booking__reference=reference)
     try:
         state = provider_of(payment).refund(order_of(payment))
     except ProviderAway:

@@ -99,7 +99,7 @@ def _settle(provider: str, notice: Notice) -> BookingStatus | None:
     """Return what the booking has become; None if nothing has changed."""
     purchase = lock_purchase(reference=notice.order)
     if purchase is None or not _is_about(purchase, provider, notice):
-        log.error("payment.notice_about_nothing", provider=provider, event=notice.event_id)
+        log.error("payment.notice_about_nothing", provider=provider, event_id=notice.event_id)
         return None
     if not _is_new(purchase, notice):
         return None

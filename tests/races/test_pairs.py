@@ -149,7 +149,7 @@ class TestTheControl:
         self, showtime: Showtime, ada: Holder, ben: Holder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The second guard, which knows nothing of the first."""
-        monkeypatch.setattr(seat_changes, "_close_audit", lambda *args: None)
+        monkeypatch.setattr(seat_changes, "close_audit", lambda *args: None)
         with pytest.raises(IntegrityError, match="seat_is_in_one_live_hold"):
             self.race(showtime, ada, ben)
         monkeypatch.undo()

@@ -1,0 +1,45 @@
+"""A showtime, some people, a provider that can be away, and an ear for events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bookings import payments
+from seating.models import Holder, Showtime
+from tests import factories
+from tests.support.buying import FlakyDemo
+
+
+@pytest.fixture(autouse=True)
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is told to browsers, in order."""
+    sent: list[Any] = []
+    monkeypatch.setattr("seating.services.announcing.broadcast.send", sent.append)
+    return sent
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> FlakyDemo:
+    """The demo provider, which may be told to be away."""
+    flaky = FlakyDemo()
+    monkeypatch.setitem(payments.PROVIDERS, "demo", flaky)
+    return flaky
+
+
+@pytest.fixture
+def showtime() -> Showtime:
+    return factories.make_showtime()
+
+
+@pytest.fixture
+def ada() -> Holder:
+    """A guest."""
+    return factories.HolderFactory()
+
+
+@pytest.fixture
+def ben() -> Holder:
+    """A user."""
+    return factories.HolderFactory(guest_key=None, user=factories.UserFactory())
