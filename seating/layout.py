@@ -156,7 +156,7 @@ class SeatingLayout:
             LayoutError: the drawing makes no sense; the message names the line.
         """
         lines = [line.rstrip() for line in drawing.strip("\n").splitlines()]
-        drawn = [_read_line(line, y=float(index), legend=legend) for index, line in enumerate(lines) if line.strip()]
+        drawn = [_read_line(index, line, legend=legend) for index, line in enumerate(lines) if line.strip()]
         flat = cls(rows=tuple(drawn))
         return cls(rows=tuple(_bend(row, flat.seats, curve) for row in flat.rows)) if curve else flat
 
@@ -215,7 +215,14 @@ def _coordinate(code: str, value: Any) -> float:
     return float(value)
 
 
-def _read_line(line: str, *, y: float, legend: Mapping[str, tuple[str, SeatKind]]) -> LayoutRow:
+def _read_line(index: int, line: str, *, legend: Mapping[str, tuple[str, SeatKind]]) -> LayoutRow:
+    try:
+        return _read_picture(line, y=float(index), legend=legend)
+    except LayoutError as error:
+        raise LayoutError(f"Line {index + 1}: {error}") from error
+
+
+def _read_picture(line: str, *, y: float, legend: Mapping[str, tuple[str, SeatKind]]) -> LayoutRow:
     label, _, picture = line.strip().partition(" ")
     seats: list[dict[str, Any]] = []
     x = 0.0

@@ -9,7 +9,7 @@ import uuid
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from bookings.models import Booking, BookingStatus, Ticket
 from bookings.models.bookings import REFERENCE
@@ -112,3 +112,12 @@ def cancelled_showtimes_with_bookings() -> list[int]:
             """
         )
         return [row[0] for row in cursor.fetchall()]
+
+
+def live_bookings_at(showtime_id: int) -> tuple[int, int]:
+    """Return how many bookings of a showtime are confirmed, and how many are being paid."""
+    live = Booking.objects.filter(showtime=showtime_id).aggregate(
+        confirmed=Count("pk", filter=Q(status=BookingStatus.CONFIRMED)),
+        pending=Count("pk", filter=Q(status=BookingStatus.PENDING)),
+    )
+    return live["confirmed"], live["pending"]

@@ -3,7 +3,10 @@
 from bookings.services.adopting import adopt_bookings
 from bookings.services.buying import Attendee, BookingAnswer, Contact, Purchase, confirm_seats, start_booking
 from bookings.services.cancelling import (
+    CalledOff,
+    call_off_showtime,
     cancel_booking,
+    cancel_booking_for_house,
     cancel_bookings_of_cancelled_showtimes,
     cancel_bookings_of_showtime,
 )
@@ -18,11 +21,14 @@ __all__ = [
     "Answer",
     "Attendee",
     "BookingAnswer",
+    "CalledOff",
     "Contact",
     "Purchase",
     "adopt_bookings",
     "answer_once",
+    "call_off_showtime",
     "cancel_booking",
+    "cancel_booking_for_house",
     "cancel_bookings_of_cancelled_showtimes",
     "cancel_bookings_of_showtime",
     "carry_out_refund",

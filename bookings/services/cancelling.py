@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import structlog
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
 from bookings.payments import ProviderAway
-from bookings.selectors.purchases import cancellable_until, cancelled_showtimes_with_bookings, own_booking
+from bookings.selectors.purchases import bookings, cancellable_until, cancelled_showtimes_with_bookings, own_booking
 from bookings.services.expiring import cancel_at_provider
 from bookings.services.purchases import LockedPurchase, lock_purchase, order_of, write_refund_due, write_unpaid
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.models import SeatChange
-from seating.services import release_paid_hold, resume_hold, return_seats, run_sale
+from seating.services import cancel_showtime, release_paid_hold, resume_hold, return_seats, run_sale
 
 log = structlog.get_logger(__name__)
 
 # After how many seconds to ask again when the provider could not be reached.
 RETRY_AFTER_PROVIDER = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CalledOff:
+    """What a showtime that was called off took with it: how many holds, and how many bookings."""
+
+    holds: int
+    bookings: int
 
 
 def cancel_booking(*, holder_id: int, reference: str) -> Booking:
@@ -47,6 +56,39 @@ def cancel_booking(*, holder_id: int, reference: str) -> Booking:
     except ProviderAway:
         raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     return own_booking(reference=reference, holder_id=holder_id)
+
+
+def cancel_booking_for_house(*, reference: str) -> Booking:
+    """Cancel a booking because the house wants to, however late it is.
+
+    One that is being paid is cancelled at the provider, and its seats are free. Otherwise as `cancel_booking`.
+
+    Returns:
+        The booking as it is now.
+
+    Raises:
+        Refusal: `not_found`; `unavailable` if the provider cannot be reached and nothing has changed; `seat_locked`.
+    """
+    if not Booking.objects.filter(reference=reference).exists():
+        raise Refusal(ErrorCode.NOT_FOUND)
+    try:
+        _cancel(reference, by_house=True)
+    except ProviderAway:
+        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
+    return bookings().get(reference=reference)
+
+
+def call_off_showtime(*, showtime_id: int) -> CalledOff:
+    """Cancel a showtime for good: no more sales, no more holds, and whoever has paid gets their money back.
+
+    In this order, so that nobody can begin to pay what will not be shown. What fails on the way is taken up by the
+    reconciler, or by calling off once more.
+
+    Raises:
+        Refusal: `not_found`; `seat_locked` when a hold was busy: the showtime is cancelled, the rest is still to do.
+    """
+    withdrawn = cancel_showtime(showtime_id=showtime_id)
+    return CalledOff(holds=withdrawn.holds, bookings=cancel_bookings_of_showtime(showtime_id=showtime_id))
 
 
 def cancel_bookings_of_showtime(*, showtime_id: int) -> int:

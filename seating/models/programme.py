@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Func, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from seating.layout import LayoutError, SeatingLayout
@@ -192,7 +193,7 @@ class Showtime(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.movie} · {self.auditorium} · {self.starts_at:%Y-%m-%d %H:%M}"
+        return f"{self.movie} · {self.auditorium} · {timezone.localtime(self.starts_at):%Y-%m-%d %H:%M}"
 
     def get_absolute_url(self) -> str:
         """Return the address of its seat map."""

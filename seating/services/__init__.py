@@ -13,6 +13,7 @@ from seating.services.holding import (
     release_seats,
     token_hash,
 )
+from seating.services.house import Withdrawn, block_seats, unblock_seats, withdraw_hold, withdraw_holds
 from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.reconciling import SeatReconciliation, reconcile_seats
@@ -27,6 +28,13 @@ from seating.services.selling import (
     sell_hold,
     sell_late,
 )
+from seating.services.showtimes import (
+    cancel_showtime,
+    change_showtime,
+    remove_showtime,
+    resume_sales,
+    stop_sales,
+)
 from seating.services.transactions import demand_transaction, run_sale
 
 __all__ = [
@@ -36,8 +44,12 @@ __all__ = [
     "PricedSeat",
     "ReleaseAnswer",
     "SeatReconciliation",
+    "Withdrawn",
     "adopt_holds",
     "begin_payment",
+    "block_seats",
+    "cancel_showtime",
+    "change_showtime",
     "check_quantity",
     "demand_transaction",
     "expire_holds",
@@ -53,7 +65,9 @@ __all__ = [
     "reconcile_seats",
     "release_paid_hold",
     "release_seats",
+    "remove_showtime",
     "resume_hold",
+    "resume_sales",
     "return_seats",
     "run_sale",
     "schedule_showtime",
@@ -62,6 +76,10 @@ __all__ = [
     "showtimes_with_lapsed_holds",
     "stay",
     "still_there",
+    "stop_sales",
     "token_hash",
+    "unblock_seats",
     "user_holder",
+    "withdraw_hold",
+    "withdraw_holds",
 ]

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import SeatingLayout
 from seating.models import Auditorium, Layout, Movie, Price, Showtime, ShowtimeSales
 
@@ -117,6 +118,10 @@ def make_missing_seats(*, showtime_id: int) -> int:
     """Make the seats of a showtime that was made without them, for instance by an import: this is their first use.
 
     Raises:
-        Showtime.DoesNotExist: there is none with this id.
+        Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago.
     """
-    return make_seats(showtime=Showtime.objects.select_related("layout").get(pk=showtime_id))
+    try:
+        showtime = Showtime.objects.select_related("layout").get(pk=showtime_id)
+    except Showtime.DoesNotExist:
+        raise Refusal(ErrorCode.NOT_FOUND) from None
+    return make_seats(showtime=showtime)

@@ -74,6 +74,16 @@ class PaidHold:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class UnendedHold:
+    """Somebody's hold that nobody has ended, whose row is locked, whether its time is over or not."""
+
+    hold_id: uuid.UUID
+    holder_id: int
+    showtime_id: int
+    paying: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LockedSeat:
     """A seat as it was when its row was locked."""
 
@@ -87,7 +97,8 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
     """Lock the holder's row: from here to the commit nobody else acts for them.
 
     Raises:
-        Refusal: `not_authenticated` if there is no such holder: their token outlived them.
+        Refusal: `not_authenticated` if there is no such holder: their token outlived them; `not_found` if the showtime
+            has been removed.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -95,9 +106,9 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
             SELECT holder.user_id,
                    coalesce(sales.sales_open, true) AND showtime.cancelled_at IS NULL
                        AND clock_timestamp() >= showtime.sales_open_at AND clock_timestamp() < showtime.sales_close_at,
-                   showtime.hold_seconds, clock_timestamp()
+                   showtime.hold_seconds, clock_timestamp(), showtime.id IS NOT NULL
             FROM seating_holder AS holder
-            JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
+            LEFT JOIN seating_showtime AS showtime ON showtime.id = %(showtime)s
             LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
             WHERE holder.id = %(holder)s
             FOR NO KEY UPDATE OF holder
@@ -107,7 +118,9 @@ def lock_holder(*, holder_id: int, showtime_id: int) -> Claim:
         row = cursor.fetchone()
     if row is None:
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)
-    user_id, on_sale, hold_seconds, now = row
+    user_id, on_sale, hold_seconds, now, there = row
+    if not there:
+        raise Refusal(ErrorCode.NOT_FOUND)
     return Claim(
         holder_id=holder_id,
         user_id=user_id,
@@ -240,6 +253,43 @@ def lock_holds(*, hold_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AnyHold]:
             [list(hold_ids)],
         )
         return {row[0]: AnyHold(*row[1:]) for row in cursor.fetchall()}
+
+
+def lock_hold(*, hold_id: uuid.UUID) -> UnendedHold | None:
+    """Lock the row of a hold, and return it; None if it has ended.
+
+    Raises:
+        Refusal: `not_found` if there is none with this id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, showtime_id, paying, ended_at IS NOT NULL
+            FROM seating_hold WHERE id = %s
+            FOR NO KEY UPDATE
+            """,
+            [hold_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return None if row[4] else UnendedHold(*row[:4])
+
+
+def lock_unpaid_holds(*, showtime_id: int) -> list[UnendedHold]:
+    """Lock the holds of a showtime that nobody has ended and nobody is paying; wait for those that somebody changes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, holder_id, showtime_id, paying
+            FROM seating_hold
+            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            [showtime_id],
+        )
+        return [UnendedHold(*row) for row in cursor.fetchall()]
 
 
 def lock_seats(

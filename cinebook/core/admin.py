@@ -1,0 +1,63 @@
+"""What every page of the admin stands on: the site, classes for what may only be read, and the users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.utils.translation import gettext_lazy as _
+
+from cinebook.core.models import User
+
+if TYPE_CHECKING:
+    # Generic for the type checker only: Django's own classes take no parameters.
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyTabularInline = admin.TabularInline[Any, Any]
+    AnyUserAdmin = DjangoUserAdmin[User]
+else:
+    AnyModelAdmin, AnyTabularInline, AnyUserAdmin = admin.ModelAdmin, admin.TabularInline, DjangoUserAdmin
+
+admin.site.site_header = admin.site.site_title = settings.CINEMA_NAME
+admin.site.index_title = _("The house")
+# What a form has left empty, and a column has nothing for.
+admin.site.empty_value_display = "–"
+
+
+class _NobodyWrites:
+    """Whatever somebody posts: rows are made, changed and deleted by the services alone."""
+
+    def has_add_permission(self, *args: Any) -> bool:
+        """Never."""
+        return False
+
+    def has_change_permission(self, *args: Any) -> bool:
+        """Never."""
+        return False
+
+    def has_delete_permission(self, *args: Any) -> bool:
+        """Never."""
+        return False
+
+
+class ReadOnlyAdmin(_NobodyWrites, AnyModelAdmin):
+    """A model that staff look at; what may be done with it is an action that calls a service."""
+
+    # Counting every row of a table that only grows is dear.
+    show_full_result_count = False
+
+
+class ReadOnlyInline(_NobodyWrites, AnyTabularInline):
+    """Rows that belong to what is looked at."""
+
+    extra = 0
+    can_delete = False
+    template = "admin/read_only_inline.html"
+
+
+@admin.register(User)
+class UserAdmin(AnyUserAdmin):
+    """People who sign in, with Django's own forms."""
+
+    list_display = ("username", "email", "is_staff", "is_active", "last_login")
