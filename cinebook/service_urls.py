@@ -12,6 +12,8 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from cinebook.patient_connection import PatientConnection
+
 LOCK_TIMEOUT_MS = 2000
 
 
@@ -44,7 +46,12 @@ def database(url: str, *, pool_size: int | None, direct: bool = True) -> dict[st
         options.update(server_side_binding=True, prepare_threshold=5)
     if pool_size is not None:
         # A request that finds no free connection within 2 s fails rather than wait behind all the others.
-        options["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 2}
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": pool_size,
+            "timeout": 2,
+            "connection_class": PatientConnection,
+        }
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parameters.get("dbname") or "cinebook",

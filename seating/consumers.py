@@ -42,8 +42,9 @@ from seating.services import extend_hold, hold_seats, release_seats
 
 log = structlog.get_logger(__name__)
 
-# The longest frame of a client, in characters: ten seats with their attendees need a tenth of it.
-MAX_FRAME = 64 * 1024
+# The longest frame of a client, in characters: ten seats with their attendees need a fraction of it. Whoever names ten
+# thousand seats is still told what is wrong with that, by the id of their frame.
+MAX_FRAME = 192 * 1024
 LONGEST_ID = 200
 LARGEST_NUMBER = 2**63
 # Per socket. A page that reloads its map at every change stays far below it.

@@ -40,8 +40,6 @@ FOR_EVER = "public, max-age=31536000, immutable"
 REFUSAL = "seat_refusal"
 # The field, and the parameter, that keep the map close up over a form.
 ZOOM = "zoom"
-# Stands in the address of the checkout where the page's script puts the id of a hold.
-ANY_HOLD = uuid.UUID(int=0)
 A_NUMBER = re.compile(r"[1-9][0-9]{0,2}")
 
 
@@ -113,7 +111,6 @@ def showtime(request: HttpRequest, showtime_id: int) -> HttpResponse:
             "hold_json": json.dumps(HoldSerializer(hold).data if hold else None),
             "chosen": chosen_seats(drawn, hold) if hold else [],
             "checkout": checkout_address(hold.hold_id) if hold else "",
-            "checkout_of_any": checkout_address(ANY_HOLD),
             "visited_at": snapshot.server_time.isoformat(),
             "hold_seconds": shown.hold_seconds or settings.SEAT_HOLD_SECONDS,
             "quantities": range(1, settings.MAX_SEATS_PER_HOLD + 1),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from cinebook.engines.console import FAILED, MISUSED, Refusal
 from cinebook.engines.private_files import passage, private_folder, remove_tree, write_private
 from cinebook.engines.signals import Pause
 
+# What a shell takes as it stands behind an equals sign.
+BARE = re.compile(r"[A-Za-z0-9:/?=@%._+,-]+")
 LONGEST_SOCKET_PATH = 103
 """Bytes. Linux has room for 107, macOS for 103."""
 
@@ -69,7 +72,7 @@ class DataFolder:
 
     def write_run_env(self, **urls: str) -> None:
         """Write the variables to run.env, for a shell to source and for dotenv readers alike."""
-        write_private(self.path / "run.env", "".join(f"{name}='{_plain(url)}'\n" for name, url in urls.items()))
+        write_private(self.path / "run.env", "".join(f"{name}={_assigned(url)}\n" for name, url in urls.items()))
 
     def remove_run_env(self) -> None:
         """Remove run.env: the engines that it names don't run."""
@@ -165,6 +168,12 @@ def is_claimed(path: Path) -> bool:
 
 def _fits(socket: Path) -> bool:
     return len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH and "," not in str(socket)
+
+
+def _assigned(url: str) -> str:
+    """Return `url` as it stands behind an equals sign: bare if it can, for readers that know no quotes."""
+    plain = _plain(url)
+    return plain if BARE.fullmatch(plain) else f"'{plain}'"
 
 
 def _plain(url: str) -> str:

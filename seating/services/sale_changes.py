@@ -20,8 +20,9 @@ from seating.services.ledger import ChangedSeat, record_changes
 from seating.services.row_locks import LockedSeat
 from seating.services.seat_changes import close_audit, open_audit
 
-# What a hold has left at the least after a payment that was declined, in seconds: time for another card.
-LEFT_AFTER_DECLINE = 120
+# What a hold has left at the least after a payment that was declined, in seconds: two minutes for another card, and a
+# moment for the answer to be on its way.
+LEFT_AFTER_DECLINE = 125
 
 SELL = """
     WITH clock AS MATERIALIZED (

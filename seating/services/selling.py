@@ -98,7 +98,7 @@ def resume_hold(*, booked: BookedHold, until: dt.datetime) -> HeldSeats | None:
     """Make a hold again what it was before its payment began, because that was declined or given up.
 
     Args:
-        until: when it would have ended; it gets 120 s at the least.
+        until: when it would have ended; it gets two minutes at the least.
 
     Returns:
         The hold; None if it is not being paid.

@@ -104,7 +104,7 @@ class TestTheMap:
 
     def test_without_seats_there_is_nothing_to_continue_to(self, client: Client, showtime: Showtime) -> None:
         html = page(client, showtime)
-        assert 'href="/checkout/' not in html
+        assert "/checkout/" not in html
         assert re.search(r'id="chosen"[^>]* hidden', html)
 
     def test_statements(self, client: Client, showtime: Showtime, django_assert_max_num_queries: Any) -> None:

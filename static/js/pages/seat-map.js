@@ -52,7 +52,7 @@ const view = new SeatMapView({
   onPick: pick,
   onZoom: () => notices.announce(words.say("zoomed")),
 });
-const panel = new ChoicePanel({ words, view, checkout: map.dataset.checkout });
+const panel = new ChoicePanel({ words, view });
 const notices = new Notices({
   words,
   describe: (codes) => [...new Set(codes.map((code) => `${view.sort(code)} ${view.price(code)}`))].join(", "),

@@ -12,16 +12,14 @@ const SHORT = 120_000;
 export class ChoicePanel {
   #words;
   #view;
-  #checkout;
   #seats = byId("chosen-seats");
   /** @type {HTMLTemplateElement} */
   #line = byId("chosen-seat");
 
-  /** @param {{ words: Words, view: SeatMapView, checkout: string }} options  checkout: its address, with an id of zeros */
-  constructor({ words, view, checkout }) {
+  /** @param {{ words: Words, view: SeatMapView }} options */
+  constructor({ words, view }) {
     this.#words = words;
     this.#view = view;
-    this.#checkout = checkout;
   }
 
   /** Show what is held. @param {Hold | null} hold */
@@ -38,7 +36,7 @@ export class ChoicePanel {
     byId("time-paying").hidden = !hold?.paying;
     byId("time-held").hidden = !hold || hold.paying;
     byId("release-all").hidden = !hold || hold.paying;
-    const on = hold ? this.#checkout.replace(/0{8}(-0{4}){3}-0{12}/, hold.hold_id) : "";
+    const on = hold ? `/checkout/${hold.hold_id}/` : "";
     for (const id of ["checkout", "bar-checkout"]) {
       if (hold) byId(id).setAttribute("href", on);
       else byId(id).removeAttribute("href");

@@ -12,6 +12,7 @@ from django.test import Client
 from bookings.models import Booking, BookingStatus, DemoPayment, PaymentEvent, PaymentStatus
 from bookings.payments.demo import SIGNATURE_HEADER, decide, demo_notice
 from bookings.payments.signatures import signature
+from bookings.services import cancel_booking
 from cinebook.core.rest import MAX_BODY
 from seating.models import Holder, Showtime
 from tests.support.asking import hold
@@ -32,6 +33,15 @@ def decided(booking: Booking, outcome: PaymentStatus = PaymentStatus.CAPTURED) -
     """Return the body of the notice that tells the provider's decision."""
     payment = books(booking)
     decide(payment, outcome)
+    notice = demo_notice(payment)
+    assert notice is not None
+    return notice.body
+
+
+def written_by_hand(booking: Booking) -> bytes:
+    """Return the body of a notice that the provider's own books know nothing of."""
+    payment = books(booking)
+    payment.status = PaymentStatus.CAPTURED
     notice = demo_notice(payment)
     assert notice is not None
     return notice.body
@@ -75,6 +85,22 @@ def test_nor_does_a_body_that_was_changed(client: Client, pending: Booking) -> N
     )
     assert answer.status_code == 400
     assert now(pending) == PENDING
+
+
+def test_one_that_was_written_by_hand_can_be_refunded(
+    client: Client, showtime: Showtime, ada: Holder, pending: Booking
+) -> None:
+    assert send(client, written_by_hand(pending)).status_code == 200
+    assert now(pending) == (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
+    assert cancel_booking(holder_id=ada.pk, reference=pending.reference).status == BookingStatus.REFUNDED
+    assert_bought_right(showtime)
+
+
+def test_and_so_can_one_of_what_was_given_up(client: Client, showtime: Showtime, ada: Holder, pending: Booking) -> None:
+    cancel_booking(holder_id=ada.pk, reference=pending.reference)
+    assert send(client, written_by_hand(pending)).status_code == 200
+    assert now(pending) == (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
+    assert_bought_right(showtime)
 
 
 def test_what_is_unknown_is_taken_and_changes_nothing(client: Client, pending: Booking) -> None:

@@ -255,9 +255,10 @@ class TestDecline:
         with refused(ErrorCode.PAYMENT_DECLINED):
             buy(held, "decline")
 
-        assert 118 <= own_hold(holder_id=ada.pk, hold_id=held.hold_id).expires_in <= 120
+        # Whoever reads it a moment later still finds two whole minutes.
+        assert 120 <= own_hold(holder_id=ada.pk, hold_id=held.hold_id).expires_in <= 125
         # Past its cap it is not extended any more; nor is it cut.
-        assert 118 <= extend(showtime, ada).expires_in <= 120
+        assert 120 <= extend(showtime, ada).expires_in <= 125
         assert_bought_right(showtime)
 
     def test_it_may_be_paid_again_by_another_booking(self, showtime: Showtime, ada: Holder) -> None:

@@ -157,7 +157,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         for name, seats in NO_SEATS.items()
     },
     "a misspelt release": (of("seat:release", showtime_id=HERE, seat_codes=["A1"]), "error", "invalid_data"),
-    "huge": (of("x" * 100_000), "error", "payload_too_large"),
+    "huge": (of("x" * 200_000), "error", "payload_too_large"),
+    "ten thousand seats": (
+        of("seat:hold", showtime_id=HERE, seats=[f"X{number}" for number in range(10_000)]),
+        "seat:hold:failed",
+        "too_many_seats",
+    ),
     "an unknown showtime": (of("join:showtime", showtime_id=987654321), "error", "not_found"),
     "an unknown seat": (of("seat:hold", showtime_id=HERE, seat="Z9"), "seat:hold:failed", "unknown_seat"),
     "seats nowhere": (of("seat:hold", showtime_id=987654321, seat="A1"), "seat:hold:failed", "not_found"),
