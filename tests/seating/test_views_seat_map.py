@@ -147,6 +147,7 @@ class TestNothingIsSold:
         Showtime.objects.filter(pk=showtime.pk).update(cancelled_at=timezone.now())
         html = page(client, showtime)
         assert "is cancelled" in html
+        assert f'href="{showtime.movie.get_absolute_url()}">See other showtimes' in html
         assert "<button" not in html
         assert "<script" not in html
 
