@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.cache import never_cache
@@ -168,10 +168,7 @@ def stylesheet(request: HttpRequest, layout_id: int, digest: str) -> HttpRespons
 
 def checkout_address(hold_id: uuid.UUID) -> str:
     """Return where a hold is bought."""
-    try:
-        return reverse("checkout", args=[hold_id])
-    except NoReverseMatch:
-        return f"/checkout/{hold_id}/"
+    return reverse("checkout", args=[hold_id])
 
 
 def _state(showtime: Showtime, drawn: SeatMap) -> str:

@@ -50,7 +50,7 @@ def leave(*, holder_id: int, showtime_id: int, visited_at: dt.datetime | None) -
                 WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND ended_at IS NULL AND NOT paying
                   AND NOT coalesce(
                       visited_at > %(visited_at)s::timestamptz
-                      AND visited_at > clock_timestamp() - make_interval(secs => %(overlap)s),
+                          AND visited_at > clock_timestamp() - make_interval(secs => %(overlap)s),
                       false
                   )
                 -- Who is busy with the hold now is there.

@@ -172,10 +172,10 @@ class TestShowtime:
 
     def test_statements_of_a_first_visit_and_of_the_next(self, client: Client, django_assert_num_queries: Any) -> None:
         url = make_showtime().get_absolute_url()
-        # Five of the page; its layout, the guest and the session are made once.
-        with django_assert_num_queries(12):
+        # Seven of the page; its layout, the guest and the session are made once.
+        with django_assert_num_queries(14):
             page(client, url)
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(7):
             page(client, url)
 
     def test_seats_come_into_being_on_first_use(self, client: Client) -> None:

@@ -56,6 +56,7 @@ const view = new SeatMapView({
 const panel = new ChoicePanel({ words, view, checkout: map.dataset.checkout });
 const notices = new Notices({
   words,
+  describe: (codes) => [...new Set(codes.map((code) => `${view.sort(code)} ${view.price(code)}`))].join(", "),
   onTake(codes) {
     view.reveal(codes);
     view.focus(codes[0]);

@@ -8,6 +8,7 @@ import { byId } from "../words.js";
 /** What the page tells the person: in passing to a screen reader, as a notice, or as an offer that asks for an answer. */
 export class Notices {
   #words;
+  #describe;
   #onTake;
   #onKeep;
   #onDone;
@@ -20,12 +21,14 @@ export class Notices {
   /**
    * @param {object} options
    * @param {Words} options.words
+   * @param {(codes: string[]) => string} options.describe  what sort of seats they are, and what they cost
    * @param {(codes: string[]) => void} options.onTake  the person wants these seats
    * @param {() => void} options.onKeep                 the person wants more time
    * @param {(code: string) => void} options.onDone     an offer about this seat was closed
    */
-  constructor({ words, onTake, onKeep, onDone }) {
+  constructor({ words, describe, onTake, onKeep, onDone }) {
     this.#words = words;
+    this.#describe = describe;
     this.#onTake = onTake;
     this.#onKeep = onKeep;
     this.#onDone = onDone;
@@ -69,9 +72,12 @@ export class Notices {
     byId("offer-title").textContent = this.#words.say(taken.length > 1 ? "taken-many" : "taken", {
       seats: this.#words.together(taken),
     });
-    byId("offer-words").textContent =
-      refused.alternatives.length > 0 ? detail : `${detail} ${this.#words.say("none-near")}`;
-    byId("offer-seats").replaceChildren(...refused.alternatives.map((group) => this.#button(group)));
+    // The title has named the seats.
+    const why = detail.replace(/^[A-Z0-9, ]+: /, "");
+    byId("offer-words").textContent = refused.alternatives.length > 0 ? why : `${why} ${this.#words.say("none-near")}`;
+    byId("offer-seats").replaceChildren(
+      ...refused.alternatives.map((group, place) => this.#button(group, place === 0 ? "button" : "button button-quiet")),
+    );
     this.#offer.showModal();
   }
 
@@ -104,12 +110,14 @@ export class Notices {
     byId("lapsed").hidden = true;
   }
 
-  /** @param {string[]} group */
-  #button(group) {
+  /** @param {string[]} group @param {string} looks */
+  #button(group, looks) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "button";
-    button.textContent = this.#words.say("take-instead", { seats: this.#words.together(group) });
+    button.className = looks;
+    const price = document.createElement("span");
+    price.textContent = this.#describe(group);
+    button.append(this.#words.say("take-instead", { seats: this.#words.together(group) }), " ", price);
     button.addEventListener("click", () => {
       this.#asked = group[0];
       this.#offer.close();

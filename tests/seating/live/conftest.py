@@ -20,7 +20,7 @@ class Person:
     username: str
 
 
-def _person() -> Person:
+def person() -> Person:
     user = UserFactory()
     token = tokens_for_user(user)["access"]
     holder = Holder.objects.get(user=user)
@@ -34,9 +34,9 @@ def showtime(empty_redis: None, transactional_db: None) -> Showtime:
 
 @pytest.fixture
 def ada(showtime: Showtime) -> Person:
-    return _person()
+    return person()
 
 
 @pytest.fixture
 def ben(showtime: Showtime) -> Person:
-    return _person()
+    return person()

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from bookings.consumers import BookingConsumer
 from cinebook import asgi
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import RateLimit
@@ -360,7 +361,7 @@ def test_a_mistake_of_ours_is_an_answer_and_the_socket_lives(
         raise ZeroDivisionError
 
     monkeypatch.setattr(
-        SeatsConsumer, "actions", {**SeatsConsumer.actions, "fail": Action(ShowtimeRequest, fail, "success")}
+        BookingConsumer, "actions", {**BookingConsumer.actions, "fail": Action(ShowtimeRequest, fail, "success")}
     )
 
     @in_loop
