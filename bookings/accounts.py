@@ -6,6 +6,7 @@ here, and not in the core, because who signs in brings along what they held and 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import messages
@@ -23,7 +24,10 @@ from bookings.forms import NewPasswordForm, SignInForm, SignUpForm
 from bookings.identity import visitor
 from cinebook.core.rate_limits import PASSWORD_MAILS, SIGN_INS, count_request
 from seating.identity import claimant_of_session
-from seating.services import stay
+from seating.services import leave, stay
+
+# The id of a showtime, as PostgreSQL can compare it.
+A_SHOWTIME = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class StayingMixin:
@@ -87,7 +91,15 @@ class SignUp(StayingMixin, views.RedirectURLMixin, FormView):  # type: ignore[ty
 
 
 class SignOut(views.LogoutView):
-    """Sign out: the session ends, and the browser is a stranger again. What the user holds stays theirs."""
+    """Sign out: the session ends, and the browser is a stranger again. What the user holds elsewhere stays theirs."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Sign out; who does so on a seat map leaves that, too, and its own goodbye would be a stranger's."""
+        claimant = claimant_of_session(request.session, request.user)
+        left = request.POST.get("leaves", "")
+        if claimant and A_SHOWTIME.fullmatch(left):
+            leave(holder_id=claimant.holder_id, showtime_id=int(left), visited_at=None)
+        return super().post(request, *args, **kwargs)
 
 
 class PasswordChange(views.PasswordChangeView):

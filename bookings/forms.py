@@ -93,6 +93,8 @@ class CheckoutForm(forms.Form):
         seats: the codes of the seats that are bought; each may get the name of who will sit there.
     """
 
+    # The codes that the buyer saw when they pressed the button.
+    shown = forms.CharField(required=False)
     name = forms.CharField(
         label=_("Name"),
         max_length=LONGEST_CONTACT,
@@ -129,6 +131,14 @@ class CheckoutForm(forms.Form):
                     validators=[ONE_LINE],
                     widget=forms.TextInput(attrs={"autocomplete": "off"}),
                 )
+
+    def clean(self) -> dict[str, Any]:
+        """Nobody pays for seats that they were not shown: another tab may have changed the hold meanwhile."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        shown = cleaned.get("shown", "").split()
+        if shown and shown != list(self.seats):
+            raise forms.ValidationError(_("Your seats have changed meanwhile. Please look at them, and pay again."))
+        return cleaned
 
     @property
     def attendee_fields(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:

@@ -78,6 +78,7 @@ export const Code = Object.freeze({
   SEAT_HELD: "seat_held",
   SEAT_BOOKED: "seat_booked",
   SEAT_BLOCKED: "seat_blocked",
+  NOT_ON_SALE: "not_on_sale",
   RATE_LIMITED: "rate_limited",
   UNAVAILABLE: "unavailable",
   HOLD_EXPIRED: "hold_expired",

@@ -237,6 +237,24 @@ class TestSigningOut:
         assert re.search(r'id="seat-A1" data-status="locked"', html)
         assert guest_of(client) != guest
 
+    def test_on_a_seat_map_leaves_that(self, client: Client, ada: User, showtime: Showtime) -> None:
+        elsewhere = hold_as(ada, make_showtime(), "A1")
+        hold = hold_as_guest(client, showtime, "A1")
+        sign_in(client)
+        html = client.get(showtime.get_absolute_url()).content.decode()
+        [left] = re.findall(r'name="leaves" value="(\d+)"', html)
+        client.post(reverse("logout"), {"leaves": left})
+        hold.refresh_from_db()
+        elsewhere.refresh_from_db()
+        assert hold.left_at is not None
+        assert elsewhere.left_at is None
+
+    @pytest.mark.parametrize("left", ["", "x", "-1", "9" * 40, "٣"])
+    def test_takes_no_nonsense(self, client: Client, ada: User, left: str) -> None:
+        sign_in(client)
+        assert client.post(reverse("logout"), {"leaves": left})["Location"] == "/"
+        assert "_auth_user_id" not in client.session
+
     def test_takes_more_than_a_link(self, client: Client, ada: User) -> None:
         sign_in(client)
         assert client.get(reverse("logout")).status_code == 405

@@ -16,6 +16,7 @@ from bookings.models import Booking, BookingStatus, Ticket
 from bookings.templatetags.tickets import in_fours, qr_code
 from cinebook.core.models import User
 from seating.models import Showtime
+from seating.services import cancel_showtime
 from tests.bookings.conftest import buying, checkout_of, guest_of, hold_as_guest
 from tests.factories import BookingFactory, HoldFactory, PaymentFactory, make_showtime
 
@@ -124,6 +125,12 @@ class TestEveryStatus:
         assert ("<svg viewBox" in page and 'class="ticket"' in page) is False
         assert ("booking.js" in page) is (status == "PENDING")
         assert booking.reference in text(client.get(reverse("my_bookings")))
+
+    def test_the_house_says_that_it_was_the_house_that_cancelled(self, client: Client, showtime: Showtime) -> None:
+        booking = buy(client, showtime, "A1")
+        assert "The house has cancelled" not in text(client.get(booking.get_absolute_url()))
+        cancel_showtime(showtime_id=showtime.pk)
+        assert "The house has cancelled this showtime." in text(client.get(booking.get_absolute_url()))
 
     def test_a_declined_payment_can_be_made_in_another_way(self, client: Client, showtime: Showtime) -> None:
         booking = buy(client, showtime, "A1", payment="stall")

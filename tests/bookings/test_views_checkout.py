@@ -172,6 +172,19 @@ class TestBuying:
         assert "Your tickets" in text(bought)
         assert list(Booking.objects.order_by("id").values_list("status", flat=True)) == ["CANCELLED", "CONFIRMED"]
 
+    def test_nobody_pays_for_seats_that_they_were_not_shown(self, client: Client, showtime: Showtime) -> None:
+        hold = hold_as_guest(client, showtime, "A1")
+        assert '<input type="hidden" name="shown" value="A1">' in text(client.get(checkout_of(hold)))
+        hold_as_guest(client, showtime, "C6")
+        response = client.post(checkout_of(hold), buying(shown="A1", name="Countess Example"))
+        assert response.status_code == 200
+        assert "Your seats have changed meanwhile." in text(response)
+        assert "Pay €27.00" in text(response)
+        assert 'value="Countess Example"' in text(response)
+        assert not Booking.objects.exists()
+        client.post(checkout_of(hold), buying(shown="A1 C6"))
+        assert Ticket.objects.count() == 2
+
     def test_a_stall_leads_to_the_providers_page(self, client: Client, showtime: Showtime) -> None:
         hold = hold_as_guest(client, showtime, "A1")
         response = client.post(checkout_of(hold), buying(payment="stall"))
@@ -223,4 +236,9 @@ class TestBuying:
         response = client.post(checkout_of(hold), buying())
         assert response.status_code == 409
         assert "not on sale" in text(response)
+        release_seats(holder_id=hold.holder_id, showtime_id=showtime.pk)
+        gone = client.get(checkout_of(hold))
+        assert gone.status_code == 410
+        assert "The showtime is cancelled." in text(gone)
+        assert f'href="{showtime.movie.get_absolute_url()}">See other showtimes' in text(gone)
         assert guest_of(client).bookings.count() == 0

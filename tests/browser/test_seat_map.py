@@ -190,6 +190,8 @@ class TestPicking:
         browser = visit()
         browser.context.route_web_socket("**/ws/seats/", lambda socket: socket.close())
         page = browser.open(house.page(number))
+        # It has asked how the seats stand, and asks again in 10 s.
+        expect(page.locator("#connection")).to_have_text("Updating every 10 s")
         house.hold(house.guest(), number, "D2")
         stands(page, "D2", "available")
         seat(page, "D2").click()

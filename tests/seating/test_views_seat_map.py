@@ -148,6 +148,7 @@ class TestNothingIsSold:
         Showtime.objects.filter(pk=showtime.pk).update(cancelled_at=timezone.now())
         html = page(client, showtime)
         assert "is cancelled" in html
+        assert f'href="{showtime.movie.get_absolute_url()}">See other showtimes' in html
         assert "<button" not in html
         assert "<script" not in html
 
@@ -178,6 +179,13 @@ class TestTheForms:
         assert where == f"/showtimes/{showtime.pk}/?zoom=close#seat-A1"
         assert re.search(r'id="zoom-close"[^>]* checked', page(client, showtime, zoom="close"))
         assert re.search(r'id="zoom-whole"[^>]* checked', page(client, showtime))
+
+    def test_the_map_stays_close_up_after_a_refusal(self, client: Client, showtime: Showtime) -> None:
+        somebody_holds(showtime, "A2")
+        press(client, showtime, seat="A2", zoom="close")
+        refusal = re.search(r'<form class="notice refusal".*?</form>', page(client, showtime, zoom="close"))
+        assert refusal
+        assert '<input type="hidden" name="zoom" value="close">' in refusal[0]
 
     def test_the_best_seats(self, client: Client, showtime: Showtime) -> None:
         best = offered_seats(showtime_id=showtime.pk, count=3)[0]

@@ -92,6 +92,11 @@ export class Api {
     return body;
   }
 
+  /** The showtime itself. @returns {Promise<{ on_sale: boolean, cancelled: boolean }>} */
+  async showtime() {
+    return (await this.#answer("GET", `/api/v1/showtimes/${this.showtimeId}`, undefined, true)).json();
+  }
+
   /** The next `status` answers in full. */
   forget() {
     this.#tag = null;
@@ -139,7 +144,7 @@ export class Api {
       /** @type {Record<string, string>} */
       const headers = { Accept: "application/json" };
       if (method === "GET") {
-        if (this.#tag) headers["If-None-Match"] = this.#tag;
+        if (this.#tag && path.endsWith("/status")) headers["If-None-Match"] = this.#tag;
       } else {
         headers["Content-Type"] = "application/json";
         headers["X-CSRFToken"] = this.#csrf();

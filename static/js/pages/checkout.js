@@ -4,9 +4,11 @@ import { Countdown } from "../seat-map/countdown.js";
 /** @import { Hold } from "../protocol.js" */
 
 /*
- * The checkout without this script has the time at which the hold ends. With it, the time runs down in sight, and the
- * seats stay held while somebody types, as far as the house allows.
+ * The checkout without this script has the time at which the hold ends. With it, the time runs down in sight, the seats
+ * stay held while somebody types, as far as the house allows, and what becomes of them elsewhere is seen here.
  */
+
+const LOOK_EVERY_MS = 10_000;
 
 const clock = /** @type {HTMLElement} */ (document.querySelector("[data-countdown]"));
 const left = /** @type {HTMLElement} */ (clock.querySelector("[data-countdown-left]"));
@@ -16,6 +18,7 @@ const csrf = /** @type {HTMLInputElement} */ (form.elements.namedItem("csrfmiddl
 
 /** @type {Hold} */
 const hold = JSON.parse(clock.dataset.hold ?? "{}");
+let sent = false;
 const api = new Api({ showtimeId: hold.showtime_id, csrf: () => csrf.value });
 
 /** @param {number} ms @returns {string} such as 14:05 */
@@ -46,6 +49,25 @@ async function extend() {
   }
 }
 
+/** Another tab may change or buy the seats, and the house may take them back: the server has the page for that. */
+async function look() {
+  try {
+    const snapshot = await api.status();
+    if (snapshot && !isShown(snapshot.hold) && !sent) {
+      location.reload();
+      return;
+    }
+  } catch {
+    // Offline for a moment: the next time will tell.
+  }
+  if (!sent) setTimeout(look, LOOK_EVERY_MS);
+}
+
+/** @param {Hold | null} current @returns {boolean} whether that is what this page sells */
+function isShown(current) {
+  return current?.hold_id === hold.hold_id && !current.paying && current.seats.join() === hold.seats.join();
+}
+
 /** @param {Hold} current */
 function follow(current) {
   delete clock.dataset.urgent;
@@ -55,6 +77,7 @@ function follow(current) {
 clock.querySelector("[data-countdown-until]")?.setAttribute("hidden", "");
 clock.querySelector("[data-countdown-words]")?.removeAttribute("hidden");
 follow(hold);
+setTimeout(look, LOOK_EVERY_MS);
 for (const sign of ["input", "pointerdown", "keydown"]) {
   addEventListener(sign, () => countdown.active(), { passive: true });
 }
@@ -65,6 +88,7 @@ addEventListener("pageshow", (event) => {
 
 // Sent once: the server does not mind twice, but the person should see that it is on its way.
 form.addEventListener("submit", () => {
+  sent = true;
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button[type=submit]"));
   button.setAttribute("aria-disabled", "true");
   button.textContent = form.dataset.sending ?? "";

@@ -1,6 +1,6 @@
 import { Api } from "../net/api.js";
 import { LiveSocket } from "../net/socket.js";
-import { Status, Told } from "../protocol.js";
+import { Code, Status, Told } from "../protocol.js";
 import { Countdown } from "../seat-map/countdown.js";
 import { sayGoodbye } from "../seat-map/leaving.js";
 import { Notices } from "../seat-map/notices.js";
@@ -41,6 +41,7 @@ const selection = new Selection({
   onRefused(refused, codes) {
     notices.clear();
     notices.refuse(refused, codes);
+    if (refused.code === Code.NOT_ON_SALE) reloadIfCancelled();
     synchronise();
   },
 });
@@ -96,6 +97,8 @@ showHold();
 function showHold() {
   const hold = store.hold;
   if (hold === shown) return;
+  const before = shown;
+  const left = countdown.left;
   shown = hold;
   countdown.follow(hold);
   panel.render(hold);
@@ -105,6 +108,31 @@ function showHold() {
     notices.forgive();
   }
   if (!hold || countdown.left > 120_000) notices.calm();
+  if (before && !hold) miss(before, left);
+}
+
+/**
+ * The hold is gone. Who let it go themselves or bought it knows; else its time was over, or the house has taken it back.
+ * @param {Hold} hold @param {number} left  ms that it had
+ */
+function miss(hold, left) {
+  if (selection.busy || lapsed === hold.hold_id) return;
+  if (hold.seats.every((code) => store.status(code) === Status.OCCUPIED)) return;
+  if (left <= 0) {
+    lapse(hold.hold_id, hold.seats);
+    return;
+  }
+  notices.toast(words.say("lost", { seats: words.together(hold.seats) }));
+  reloadIfCancelled();
+}
+
+/** A showtime that was cancelled has no map any more: its page says so. */
+async function reloadIfCancelled() {
+  try {
+    if ((await api.showtime()).cancelled) location.reload();
+  } catch {
+    // What was said already is true as well.
+  }
 }
 
 /** @param {string} code */
@@ -127,11 +155,10 @@ async function extend() {
   }
 }
 
-/** @param {number} seconds */
-function warn(seconds) {
+function warn() {
   if (countdown.capped) {
     notices.warn(words.say("warn-last", { time: words.time(store.hold.max_expires_at) }), false);
-  } else if (seconds === 120) {
+  } else if (countdown.left > 110_000) {
     notices.warn(words.say("warn-minutes"), true);
   } else {
     notices.warn(words.say("warn-seconds", { count: Math.ceil(countdown.left / 1_000) }), true);
@@ -167,7 +194,8 @@ const socket = new LiveSocket({
       clearTimeout(pollTimer);
       pollTimer = undefined;
       connection("live");
-    } else {
+    } else if (!pollTimer) {
+      // A line that cannot be had again does not make the polls come faster.
       pollSoon();
     }
   },
