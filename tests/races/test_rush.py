@@ -1,7 +1,7 @@
 """A rush on a real house: two web processes, many people, and a Redis that dies and comes back in the middle.
 
 Everybody keeps a view of their own: what the answers made them believe. Whatever the interleaving, no two views
-overlap, and afterwards PostgreSQL, the ledger, the money and Redis say what the views say (I1, I2, I4, I6, I7, I8, I10).
+overlap, and afterwards PostgreSQL, ledger, money and Redis say what the views say (I1, I2, I4, I6, I7, I8, I10).
 """
 
 from __future__ import annotations
