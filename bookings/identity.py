@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from django.contrib.sessions.backends.base import SessionBase
 
 from bookings.services import adopt_bookings
+from cinebook.core.errors import Refusal
 from seating.identity import GUEST_KEY, Claimant, bring_holds, claimant_of_session, guest_left_behind
+
+log = structlog.get_logger(__name__)
 
 
 def visitor(session: SessionBase, user: Any) -> Claimant | None:
@@ -29,7 +33,16 @@ def visitor(session: SessionBase, user: Any) -> Claimant | None:
     if claimant and guest_id:
         # Holds first: once they have moved, the guest cannot begin to pay for one any more.
         done = bring_holds(guest_id=guest_id, claimant=claimant)
-        adopt_bookings(guest_id=guest_id, holder_id=claimant.holder_id)
-        if done:
+        if _bring_bookings(guest_id, claimant) and done:
             del session[GUEST_KEY]
     return claimant
+
+
+def _bring_bookings(guest_id: int, claimant: Claimant) -> bool:
+    """Give a user the bookings of the guest that they were; return False if their next page has to ask again."""
+    try:
+        adopt_bookings(guest_id=guest_id, holder_id=claimant.holder_id)
+    except Refusal as refusal:
+        log.warning("bookings.not_adopted", guest_id=guest_id, holder_id=claimant.holder_id, code=refusal.code.value)
+        return False
+    return True

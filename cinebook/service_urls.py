@@ -45,11 +45,14 @@ def database(url: str, *, pool_size: int | None, direct: bool = True) -> dict[st
         # quarter less time in PostgreSQL.
         options.update(server_side_binding=True, prepare_threshold=5)
     if pool_size is not None:
-        # A request that finds no free connection within 2 s fails rather than wait behind all the others.
         options["pool"] = {
             "min_size": 1,
             "max_size": pool_size,
+            # A request that finds no free connection within 2 s fails rather than wait behind all the others.
             "timeout": 2,
+            # While PostgreSQL is away the pool waits twice as long after each failure. Who soon gives up begins anew
+            # with the next request; otherwise the house would stay shut for as long again as the outage was.
+            "reconnect_timeout": 1,
             "connection_class": PatientConnection,
         }
     return {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+import functools
+
+from django.db import connection
+
+from seating.services import run_sale
 
 
 def adopt_bookings(*, guest_id: int, holder_id: int) -> int:
@@ -16,8 +20,15 @@ def adopt_bookings(*, guest_id: int, holder_id: int) -> int:
 
     Returns:
         How many there were.
+
+    Raises:
+        Refusal: `seat_locked` while one of them is being settled; ask again.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    return run_sale(functools.partial(_adopt, guest_id=guest_id, holder_id=holder_id))
+
+
+def _adopt(*, guest_id: int, holder_id: int) -> int:
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE bookings_booking SET holder_id = %(user)s WHERE id IN (
@@ -26,5 +37,4 @@ def adopt_bookings(*, guest_id: int, holder_id: int) -> int:
             """,
             {"guest": guest_id, "user": holder_id},
         )
-        moved: int = cursor.rowcount
-    return moved
+        return int(cursor.rowcount)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
+from django.db import transaction
 from django.db.models import Q
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus, Ticket
@@ -158,7 +159,9 @@ def _begin(
 ) -> tuple[Booking, bool]:
     """Make the booking, its tickets and its payment; or return the one that there is for these seats."""
     try:
-        held = begin()
+        # What was refused halfway must leave nothing behind, for the transaction goes on.
+        with transaction.atomic():
+            held = begin()
     except Refusal:
         booking = known()
         if booking is None:

@@ -7,6 +7,7 @@ alike. That is why the answer of a process that died may be taken over after a m
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import time
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,7 @@ def answer_once(*, holder_id: int, key: str, request_hash: str, work: Callable[[
             answered; or what `work` refuses for the moment.
     """
     patient_until = time.monotonic() + PATIENCE
-    while not _claim(holder_id, key, request_hash):
+    while (attempted_at := _claim(holder_id, key, request_hash)) is None:
         record = IdempotencyRecord.objects.filter(holder=holder_id, key=key).first()
         # Gone means that the first attempt has come to nothing this very moment.
         if record and record.request_hash != request_hash:
@@ -66,7 +67,8 @@ def answer_once(*, holder_id: int, key: str, request_hash: str, work: Callable[[
     try:
         answer = _answer(work)
     except BaseException:
-        unanswered.delete()
+        # Whoever took the request over is still at it.
+        unanswered.filter(attempted_at=attempted_at).delete()
         raise
     unanswered.update(status=answer.status, body=answer.body)
     return answer
@@ -82,8 +84,8 @@ def forget_old_answers() -> int:
         return int(cursor.rowcount)
 
 
-def _claim(holder_id: int, key: str, request_hash: str) -> bool:
-    """Return whether the caller is to answer the request: it is the first, or the one before has died."""
+def _claim(holder_id: int, key: str, request_hash: str) -> dt.datetime | None:
+    """Return since when the caller is to answer the request: it is the first, or the one before has died; else None."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -92,10 +94,12 @@ def _claim(holder_id: int, key: str, request_hash: str) -> bool:
             ON CONFLICT (holder_id, key) DO UPDATE SET attempted_at = clock_timestamp()
             WHERE record.status IS NULL AND record.request_hash = excluded.request_hash
               AND record.attempted_at <= clock_timestamp() - make_interval(secs => %(attempt)s)
+            RETURNING attempted_at
             """,
             {"holder": holder_id, "key": key, "hash": request_hash, "attempt": ATTEMPT_SECONDS},
         )
-        return bool(cursor.rowcount)
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _answer(work: Callable[[], Answer]) -> Answer:

@@ -185,15 +185,19 @@ def _mapped(place: PlacedSeat, prices: Mapping[str, Price], statuses: Mapping[st
     return MappedSeat(place=place, category=price.category.name, amount=price.amount, status=statuses[place.code])
 
 
-def reserved_seats(*, showtime_id: int, codes: Collection[str]) -> set[str]:
-    """Return those of the seats that somebody holds, by PostgreSQL; a reservation that has run out is none."""
+def seats_of_others(*, showtime_id: int, codes: Collection[str], holder_id: int) -> set[str]:
+    """Return those of the seats that others hold, by PostgreSQL; a reservation that has run out is none.
+
+    Args:
+        holder_id: who is asking: what they hold themselves stands in nobody's way.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT code FROM seating_seat
-            WHERE showtime_id = %s AND code = ANY(%s)
-              AND status = 'RESERVED' AND (paying OR reserved_until > clock_timestamp())
+            SELECT seat.code FROM seating_seat AS seat JOIN seating_hold AS hold ON hold.id = seat.hold_id
+            WHERE seat.showtime_id = %s AND seat.code = ANY(%s) AND hold.holder_id <> %s
+              AND seat.status = 'RESERVED' AND (seat.paying OR seat.reserved_until > clock_timestamp())
             """,
-            [showtime_id, list(codes)],
+            [showtime_id, list(codes), holder_id],
         )
         return {row[0] for row in cursor.fetchall()}

@@ -61,6 +61,7 @@ def announce_freed(
         expired: whether the clock ended it.
         overtaken: the seats that others took over before it was ended, for the holder to know; their locks are others'.
     """
+    decided_at = time.monotonic()
 
     def after_commit() -> None:
         locks.release(
@@ -69,7 +70,7 @@ def announce_freed(
             fences=fences,
             remaining=granted(remaining) if remaining else None,
         )
-        if remaining:
+        if remaining and time.monotonic() - decided_at < TRUE_FOR_SECONDS:
             locks.settle(hold=granted(remaining), nonce=None)
         if expired:
             broadcast.send(HoldExpired(holder_id, showtime_id, hold_id, (*fences, *overtaken)))

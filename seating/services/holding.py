@@ -27,7 +27,7 @@ from seating.models import SeatChange
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, unended_hold
 from seating.selectors.layouts import showtime_layout
-from seating.selectors.seat_map import reserved_seats
+from seating.selectors.seat_map import seats_of_others
 from seating.services.announcing import announce_freed, announce_held, announce_seats
 from seating.services.expiry import expire_holds
 from seating.services.programme import make_missing_seats
@@ -220,7 +220,7 @@ def _lock_in_redis(*, showtime_id: int, codes: Sequence[str], owner: locks.LockO
     in_the_way = locks.acquire(showtime_id=showtime_id, codes=codes, owner=owner, nonce=nonce)
     unchecked = {code: found.lock for code, found in in_the_way.items() if found.unchecked}
     if unchecked:
-        reserved = reserved_seats(showtime_id=showtime_id, codes=unchecked)
+        reserved = seats_of_others(showtime_id=showtime_id, codes=unchecked, holder_id=owner.holder_id)
         ghosts = {code: lock for code, lock in unchecked.items() if code not in reserved}
         if ghosts:
             log.warning("lock.ghosts_forgotten", showtime_id=showtime_id, seats=list(ghosts))

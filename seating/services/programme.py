@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -124,4 +124,8 @@ def make_missing_seats(*, showtime_id: int) -> int:
         showtime = Showtime.objects.select_related("layout").get(pk=showtime_id)
     except Showtime.DoesNotExist:
         raise Refusal(ErrorCode.NOT_FOUND) from None
-    return make_seats(showtime=showtime)
+    try:
+        return make_seats(showtime=showtime)
+    except IntegrityError:
+        # The commit found that it was removed in the meantime.
+        raise Refusal(ErrorCode.NOT_FOUND) from None

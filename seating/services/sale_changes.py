@@ -104,8 +104,8 @@ def begin_paying(*, hold_id: uuid.UUID, seats: Sequence[LockedSeat]) -> dt.datet
             },
         )
         rows = cursor.fetchall()
-    # The seats of a hold have one end, so they all still live or none does.
-    return rows[0][0] if rows else None
+    # The seats of a hold have one end, so they all still live or none does; half of a hold is never paid.
+    return rows[0][0] if rows and len(rows) == len(seats) else None
 
 
 def stop_paying(*, hold_id: uuid.UUID, seats: Sequence[LockedSeat], until: dt.datetime) -> dt.datetime:

@@ -101,13 +101,18 @@ def resume_hold(*, booked: BookedHold, until: dt.datetime) -> HeldSeats | None:
         until: when it would have ended; it gets two minutes at the least.
 
     Returns:
-        The hold; None if it is not being paid.
+        The hold; None if it is not being paid, or if there is nothing left of it.
     """
     demand_transaction()
     own = _lock_paying(booked)
     if own is None:
         return None
     seats = lock_seats(showtime_id=booked.showtime_id, hold_ids=[booked.hold_id])
+    if not seats:
+        # It comes only of a mistake; the purchase must come to its end all the same.
+        _end(booked.hold_id, HoldEnd.RELEASED)
+        _free(booked, seats, cause=SeatChange.RELEASED, expired=False)
+        return None
     held_until = stop_paying(hold_id=booked.hold_id, seats=seats, until=until)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -274,19 +279,21 @@ def _tidy_up(
 
 
 def _free(booked: BookedHold, seats: Sequence[LockedSeat], *, cause: SeatChange, expired: bool) -> None:
-    freed = free(showtime_id=booked.showtime_id, seats=seats, cause=cause, payment_is_over=True)
-    assert freed is not None, "a hold that is being paid keeps its seats"  # noqa: S101
+    """Free what there is of a hold, and tell its holder."""
+    freed = free(showtime_id=booked.showtime_id, seats=seats, cause=cause, payment_is_over=True) if seats else None
+    fences = freed.fences if freed else {}
     announce_freed(
         showtime_id=booked.showtime_id,
         holder_id=booked.holder_id,
         hold_id=booked.hold_id,
-        fences=freed.fences,
+        fences=fences,
         remaining=None,
         expired=expired,
     )
-    announce_seats(
-        showtime_id=booked.showtime_id, version=freed.version, changes=dict.fromkeys(freed.fences, "available")
-    )
+    if freed:
+        announce_seats(
+            showtime_id=booked.showtime_id, version=freed.version, changes=dict.fromkeys(fences, "available")
+        )
 
 
 def _announce(showtime_id: int, change: Changed, status: str) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
+from pytest_django import Settings
 
+from bookings.identity import visitor
 from bookings.services import adopt_bookings
+from cinebook.core.errors import ErrorCode
 from cinebook.core.redis import locks_command
 from seating import locks
+from seating.identity import GUEST_KEY, Claimant
 from seating.models import Hold, Holder, Showtime
 from seating.services import adopt_holds, adopting, expire_holds
 from tests.factories import BookingFactory, HolderFactory, UserFactory, make_showtime
-from tests.support.asking import extend, hold, release
+from tests.support.asking import NOWHERE, extend, hold, refused, release
+from tests.support.buying import buy
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import pass_for, run_out, start_paying
 from tests.support.rivals import in_background, race, rows_locked, wait_for_waiters
@@ -141,6 +147,45 @@ class TestAPaymentThatBegins:
         assert adopt(guest, user) is True
         assert live(showtime) == {user: {"A1"}}
         assert_redis_agrees(showtime)
+
+
+class TestABookingThatIsBusy:
+    def test_does_not_stand_in_the_way_of_signing_in(self, showtime: Showtime, guest: Holder, user: Holder) -> None:
+        """It is being settled, which takes its time: the next page brings it along."""
+        booking = buy(hold(showtime, guest, "A1").hold).booking
+        session = SessionStore()
+        session[GUEST_KEY] = str(guest.guest_key)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        with rows_locked("SELECT FROM bookings_booking WHERE id = %s", [booking.pk]):
+            assert visitor(session, user.user) == Claimant(holder_id=user.pk, user_id=user.user_id)
+        connection.close()
+        assert GUEST_KEY in session
+        visitor(session, user.user)
+        assert GUEST_KEY not in session
+        booking.refresh_from_db()
+        assert booking.holder == user
+
+
+class TestALockThatWasLostOnTheWay:
+    @pytest.fixture
+    def lost(self, showtime: Showtime, guest: Holder, user: Holder, settings: Settings) -> None:
+        """Redis was away when the hold moved, so the lock still says that it is the guest's."""
+        hold(showtime, guest, "A1")
+        there = settings.REDIS_URL
+        settings.REDIS_URL = NOWHERE
+        assert adopt(guest, user)
+        settings.REDIS_URL = there
+
+    @pytest.mark.usefixtures("lost")
+    def test_does_not_keep_the_user_from_their_own_seat(self, showtime: Showtime, user: Holder) -> None:
+        assert hold(showtime, user, "A1", "A2").hold.seats == ("A1", "A2")
+        assert_redis_agrees(showtime)
+
+    @pytest.mark.usefixtures("lost")
+    def test_still_keeps_others_from_it(self, showtime: Showtime) -> None:
+        with refused(ErrorCode.SEAT_HELD):
+            hold(showtime, HolderFactory(), "A1")
 
 
 class TestTwoAtOnce:

@@ -126,10 +126,9 @@ def test_time_runs_out_under_a_crowd(showtime: Showtime) -> None:
     for _ in range(3):
         race(*[lambda number=number, holder=holder: act(number, holder) for number, holder in enumerate(people)])
         assert_sound(showtime.pk)
-        for holder in people[::2]:
-            held = live_hold(holder_id=holder.pk, showtime_id=showtime.pk)
-            if held:
-                run_out(held.hold_id)
+        held = [live_hold(holder_id=holder.pk, showtime_id=showtime.pk) for holder in people]
+        for one in [one for one in held if one][::2]:
+            run_out(one.hold_id)
     expire_holds(showtime_id=showtime.pk)
     assert_sound(showtime.pk)
     assert {"expired", "overtaken"} & set(SeatEvent.objects.filter(showtime=showtime).values_list("cause", flat=True))

@@ -27,7 +27,10 @@ from seating.services import (
     cancel_showtime,
     holding,
     house,
+    make_missing_seats,
+    programme,
     release_seats,
+    remove_showtime,
     seat_changes,
     selling,
     withdraw_hold,
@@ -242,3 +245,17 @@ class TestCancelAndPay:
         assert set(showtime.seats.values_list("status", flat=True)) == {"AVAILABLE"}
         assert sum(payment.captured_amount - payment.refunded_amount for payment in Payment.objects.all()) == 0
         assert_sound(showtime.pk)
+
+
+class TestRemoveAndFirstUse:
+    def test_a_showtime_that_goes_while_its_seats_are_made_is_not_found(
+        self, showtime: Showtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        showtime.seats.all().delete()
+        showtime.sales.delete()
+        with in_background() as start, stopped_at(monkeypatch, programme, "make_seats") as there:
+            making = start(lambda: make_missing_seats(showtime_id=showtime.pk))
+            assert there.wait(DEADLINE)
+            remove_showtime(showtime_id=showtime.pk)
+        assert making.result(DEADLINE).code is ErrorCode.NOT_FOUND
+        assert not Showtime.objects.exists()

@@ -12,13 +12,14 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from redis import Redis
 
 from bookings.models import Booking, BookingStatus, DemoPayment, Payment, PaymentStatus, Ticket
-from bookings.services import Attendee, settle_overdue_payments, start_booking
+from bookings.services import Attendee, buying, settle_overdue_payments, start_booking
 from cinebook.core.errors import ErrorCode
 from seating.events import HoldChanged, SeatsChanged
 from seating.models import Hold, HoldEnd, Holder, Seat, SeatStatus, Showtime, ShowtimeSales
 from seating.selectors.holds import own_hold
-from seating.services import begin_payment
-from tests.support.asking import extend, hold, refused, release, seat
+from seating.services import begin_payment, selling
+from tests.factories import BookingFactory, PaymentFactory
+from tests.support.asking import extend, held_codes, hold, refused, release, seat
 from tests.support.buying import (
     FlakyDemo,
     assert_bought_right,
@@ -30,6 +31,7 @@ from tests.support.buying import (
     now,
     purchase,
 )
+from tests.support.ledger import assert_sound
 from tests.support.passing_time import pass_for, run_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -92,7 +94,7 @@ class TestSuccess:
         """As many for ten seats as for one: each step changes all of them at once."""
         for codes in (["A1"], ["A2", "A3", "A4", "A5", "A6", "B1", "B2", "B3", "B4", "B5"]):
             held = hold(showtime, ada, *codes).hold
-            with django_assert_num_queries(39):
+            with django_assert_num_queries(41):
                 buy(held)
 
 
@@ -377,6 +379,29 @@ class TestConfirmSeats:
         hold(showtime, ada, "A1")
         with refused(ErrorCode.UNKNOWN_SEAT):
             confirm(showtime, ada, "Z9")
+
+
+def test_half_of_a_hold_is_never_paid(showtime: Showtime, ada: Holder) -> None:
+    """Should the seats of a hold ever have two ends, by mistake: all of them can be paid, or none."""
+    held = hold(showtime, ada, "A1", "A2").hold
+    Seat.objects.filter(showtime=showtime, code="A1").update(reserved_until=held.locked_at)
+    with refused(ErrorCode.HOLD_EXPIRED):
+        buy(held)
+    assert not Seat.objects.filter(paying=True).exists()
+
+
+def test_what_is_refused_halfway_leaves_nothing_behind(
+    showtime: Showtime, ada: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The purchase goes on with the booking that there is; the seats that were let go for it are held as before."""
+    monkeypatch.setattr(selling, "begin_paying", lambda **_: None)
+    monkeypatch.setattr(buying, "_bought_seats", lambda **_: earlier)
+    earlier = BookingFactory(holder=ada)
+    PaymentFactory(booking=earlier, provider_reference="demo_1")
+    hold(showtime, ada, "A1", "A2")
+    assert confirm(showtime, ada, "A1").booking == earlier
+    assert held_codes(showtime) == ["A1", "A2"]
+    assert_sound(showtime.pk)
 
 
 def test_the_second_guard_is_the_ticket(showtime: Showtime, ada: Holder) -> None:

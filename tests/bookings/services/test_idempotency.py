@@ -128,6 +128,17 @@ def test_the_request_of_a_process_that_died_is_taken_over(ada: Holder) -> None:
     assert IdempotencyRecord.objects.get().status == 201
 
 
+def test_who_was_overtaken_and_fails_leaves_the_key_to_whoever_is_at_it(ada: Holder) -> None:
+    def overtaken() -> Answer:
+        IdempotencyRecord.objects.update(attempted_at=timezone.now())
+        raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1)
+
+    with refused(ErrorCode.SEAT_LOCKED):
+        answer_once(holder_id=ada.pk, key="one", request_hash="a", work=overtaken)
+    with refused(ErrorCode.IDEMPOTENCY_MISMATCH):
+        ask(ada, Work(), request_hash="b")
+
+
 def test_answers_are_kept_for_a_day(ada: Holder) -> None:
     ask(ada, Work())
     ask(ada, Work(), key="old")

@@ -366,3 +366,21 @@ def test_a_seat_that_was_lost_is_never_sold_twice_and_nothing_stays_stuck(showti
     assert seat(showtime, "A1").status == SeatStatus.AVAILABLE
     assert seat(showtime, "A2").hold_id == thief.pk
     assert not Hold.objects.get(pk=booking.hold_id).paying
+
+
+@pytest.mark.parametrize("outcome", [PaymentStatus.CAPTURED, PaymentStatus.DECLINED])
+def test_a_purchase_that_has_lost_every_seat_comes_to_its_end(
+    showtime: Showtime, ada: Holder, outcome: PaymentStatus
+) -> None:
+    """Whatever mistake took them: the money must not be stuck as well."""
+    booking = buy(hold(showtime, ada, "A1").hold, "stall").booking
+    Seat.objects.filter(showtime=showtime, code="A1").update(
+        status=SeatStatus.AVAILABLE, hold=None, reserved_at=None, reserved_until=None, paying=False
+    )
+    SeatHold.objects.update(ended_at=booking.created_at, end_reason="overtaken")
+    decide(booking, outcome)
+
+    ended = {PaymentStatus.CAPTURED: REFUNDED, PaymentStatus.DECLINED: DECLINED}
+    assert now(booking) == ended[outcome]
+    assert not Hold.objects.filter(ended_at=None).exists()
+    assert hold(showtime, ada, "A1").taken == ("A1",)

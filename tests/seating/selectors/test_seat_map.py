@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from cinebook.core.errors import ErrorCode
 from seating.models import Hold, Holder, Seat, SeatHold, Showtime, ShowtimeSales
 from seating.selectors.programme import price_list
-from seating.selectors.seat_map import current_version, reserved_seats, seat_map, seat_snapshot
+from seating.selectors.seat_map import current_version, seat_map, seat_snapshot, seats_of_others
 from tests import factories
 from tests.support.asking import hold, refused
 from tests.support.passing_time import run_out, start_paying
@@ -111,7 +111,7 @@ def test_the_map_puts_places_prices_and_statuses_together(showtime: Showtime, ad
     assert found.version == 1
 
 
-def test_reserved_is_what_somebody_holds_now(showtime: Showtime, ada: Holder, ben: Holder) -> None:
+def test_of_others_is_what_somebody_else_holds_now(showtime: Showtime, ada: Holder, ben: Holder) -> None:
     hold(showtime, ada, "A1")
     cid, dan = factories.HolderFactory(), factories.HolderFactory()
     run_out(hold(showtime, ben, "A2").hold.hold_id)
@@ -121,4 +121,6 @@ def test_reserved_is_what_somebody_holds_now(showtime: Showtime, ada: Holder, be
     Seat.objects.filter(showtime=showtime, code="A4").update(status="BLOCKED", block_reason="broken")
     hold(showtime, dan, "A6")
 
-    assert reserved_seats(showtime_id=showtime.pk, codes=["A1", "A2", "A3", "A4", "A5"]) == {"A1", "A3"}
+    asked = ["A1", "A2", "A3", "A4", "A5"]
+    assert seats_of_others(showtime_id=showtime.pk, codes=asked, holder_id=dan.pk) == {"A1", "A3"}
+    assert seats_of_others(showtime_id=showtime.pk, codes=asked, holder_id=ada.pk) == {"A3"}

@@ -25,7 +25,7 @@ def key(showtime: Showtime, code: str) -> str:
 
 
 def checks(queries: CaptureQueriesContext) -> int:
-    return sum("SELECT code FROM seating_seat" in query["sql"] for query in queries)
+    return sum("SELECT seat.code FROM seating_seat" in query["sql"] for query in queries)
 
 
 # What somebody by hand, a replica that was behind, or a late writer may have left.

@@ -11,7 +11,7 @@ from redis import Redis
 from cinebook.core.errors import ErrorCode
 from seating.events import HoldChanged, SeatsChanged
 from seating.models import Hold, Holder, SeatEvent, SeatHold, Showtime, ShowtimeSales
-from seating.services import release_seats
+from seating.services import announcing, release_seats
 from tests.support.asking import NOWHERE, held_codes, hold, refused, release
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import pass_for, run_out, start_paying
@@ -123,6 +123,18 @@ def test_the_locks_are_gone_with_the_seats(showtime: Showtime, ada: Holder, redi
     assert '["A2"]' in redis.get(record)
     release(showtime, ada)
     assert redis.keys("*") == []
+
+
+def test_who_comes_late_writes_no_lock(
+    showtime: Showtime, ada: Holder, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped before its commit: what it left in the hold may be gone since."""
+    hold(showtime, ada, "A1", "A2")
+    clock = iter([100.0, 100.0 + announcing.TRUE_FOR_SECONDS])
+    monkeypatch.setattr(announcing, "time", type("Clock", (), {"monotonic": lambda: next(clock)}))
+    redis.delete(f"seat_lock:{{{showtime.pk}}}:A2")
+    release(showtime, ada, "A1")
+    assert redis.keys("seat_lock:*") == []
 
 
 def test_a_lock_that_outlives_an_outage_stands_in_nobodys_way(
