@@ -22,7 +22,6 @@ from seating.services.holding import check_codes, refuse_others
 from seating.services.row_locks import (
     LockedHold,
     LockedSeat,
-    PaidHold,
     lock_holder,
     lock_live_hold,
     lock_paid_hold,
@@ -170,7 +169,7 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     holds = lock_paid_hold(hold_id=booked.hold_id, holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     if not claim.on_sale or booked.hold_id not in {hold.hold_id for hold in holds}:
         return False
-    live = [hold.hold_id for hold in holds if hold.live]
+    live = [hold.hold_id for hold in holds if not hold.ended]
     locked = lock_seats(showtime_id=booked.showtime_id, codes=prices.keys(), hold_ids=live)
     seats = [seat for seat in locked if seat.code in prices]
     taken = take_again(
@@ -245,7 +244,7 @@ def _sell(booked: BookedHold, seats: Sequence[LockedSeat]) -> bool:
 
 
 def _tidy_up(
-    booked: BookedHold, holds: Sequence[PaidHold], locked: Sequence[LockedSeat], bought: Mapping[str, int]
+    booked: BookedHold, holds: Sequence[LockedHold], locked: Sequence[LockedSeat], bought: Mapping[str, int]
 ) -> None:
     """See to what a late purchase leaves behind: seats picked since, and a hold that has lost seats to it.
 
