@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from io import StringIO
 from typing import Any
 
@@ -58,6 +60,15 @@ def test_beat_starts_it_every_five_minutes_and_what_is_missed_does_not_pile_up(s
     assert entry["schedule"] == dt.timedelta(minutes=5)
     assert entry["options"]["expires"] <= 300
     assert app.tasks[task.name].time_limit <= 300
+
+
+def test_whoever_sends_a_task_sends_it_to_the_broker_of_the_settings(settings: Settings) -> None:
+    """A web process has no reason of its own to know Celery's application."""
+    ask = "import django; django.setup(); from bookings.tasks import reconcile; print(reconcile.app.conf.broker_url)"
+
+    asked = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True, timeout=60)
+
+    assert asked.stdout.strip() == settings.CELERY_BROKER_URL
 
 
 def test_without_redis_the_record_says_so(settings: Settings) -> None:

@@ -267,13 +267,13 @@ def test_sales_that_close_in_the_middle_stop_the_hold(
     showtime: Showtime, ada: Holder, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
     """The counter's row is the last guard: whoever closes sales does it there."""
-    open_audit = seat_changes.open_audit
+    open_audit = seat_changes._open_audit_at_todays_prices
 
     def close_sales_then_go_on(*args: Any) -> None:
         ShowtimeSales.objects.filter(showtime=showtime).update(sales_open=False)
         open_audit(*args)
 
-    monkeypatch.setattr(seat_changes, "open_audit", close_sales_then_go_on)
+    monkeypatch.setattr(seat_changes, "_open_audit_at_todays_prices", close_sales_then_go_on)
     with refused(ErrorCode.NOT_ON_SALE):
         hold(showtime, ada, "A1")
 
