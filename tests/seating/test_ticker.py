@@ -252,4 +252,4 @@ def test_nothing_ticks_but_a_web_process_that_serves(command: str) -> None:
     looked = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True, timeout=60)
 
     assert "MainThread" in looked.stdout
-    assert "ticker" not in looked.stdout
+    assert "Ticker" not in looked.stdout
