@@ -15,7 +15,7 @@ from seating.services import adopt_holds, adopting, expire_holds
 from tests.factories import BookingFactory, HolderFactory, UserFactory, make_showtime
 from tests.support.asking import extend, hold, release
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, start_paying
+from tests.support.passing_time import let_pass, run_out, start_paying
 from tests.support.rivals import in_background, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -183,9 +183,9 @@ class TestTimeThatIsOver:
 
     def test_is_no_rival_to_a_hold_that_lives(self, showtime: Showtime, guest: Holder, user: Holder) -> None:
         older = hold(showtime, user, "C1").hold.hold_id
-        pass_for(older, 800)
+        let_pass(800, older)
         extend(showtime, user)
-        pass_for(older, 800)
+        let_pass(800, older)
         run_out(hold(showtime, guest, "A1").hold.hold_id)
         adopt(guest, user)
         assert live(showtime) == {user: {"C1"}}

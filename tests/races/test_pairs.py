@@ -22,7 +22,7 @@ from seating.services import HoldAnswer, expire_holds, seat_changes
 from tests import factories
 from tests.support.asking import extend, held_codes, hold, release, seat
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, wait_for_the_clock
+from tests.support.passing_time import let_pass, run_out, wait_for_the_clock
 from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -257,7 +257,7 @@ class TestTimeRunsOutOnTheWay:
 
     def late_extension(self, showtime: Showtime, ada: Holder, rival: Work, *, behind: str) -> tuple[Any, Any]:
         """Let a rival come first and wait for a seat of their own, `behind` the one that the extension waits for."""
-        pass_for(Hold.objects.get(holder=ada).pk, 900 - self.LEFT)
+        let_pass(900 - self.LEFT, Hold.objects.get(holder=ada).pk)
         ends_at = Hold.objects.get(holder=ada).expires_at
         with in_background() as start:
             with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, behind]):
@@ -289,7 +289,7 @@ class TestTimeRunsOutOnTheWay:
 
     def test_nobody_wants_them(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 900 - self.LEFT)
+        let_pass(900 - self.LEFT, held.hold_id)
         ends_at = Hold.objects.get().expires_at
         with in_background() as start:
             with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = 'A1'", [showtime.pk]):
@@ -306,7 +306,7 @@ class TestTimeRunsOutOnTheWay:
 class TestExtendAndExpire:
     def test_in_time(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 800)
+        let_pass(800, held.hold_id)
         extended, freed = race(lambda: extend(showtime, ada), expiring(showtime))
         assert (extended.hold_id, freed) == (held.hold_id, 0)
         assert_sound(showtime.pk)
