@@ -12,7 +12,7 @@ from cinebook.core.redis import locks_command
 from seating import locks
 from seating.models import Hold, Holder, Showtime
 from seating.services import adopt_holds, adopting, expire_holds
-from tests.factories import BookingFactory, HolderFactory, UserFactory, make_showtime
+from tests.factories import BookingFactory, HolderFactory, UserFactory
 from tests.support.asking import extend, hold, release
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import let_pass, run_out, start_paying
@@ -21,11 +21,6 @@ from tests.support.rivals import in_background, race, rows_locked, wait_for_wait
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOLDER = "SELECT id FROM seating_holder WHERE id = %s"
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return make_showtime()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -23,22 +23,9 @@ from tests import factories
 from tests.support.asking import extend, held_codes, hold, release, seat
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import let_pass, run_out, wait_for_the_clock
-from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
+from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Work = Callable[[], Any]
-
-
-def in_line(showtime: Showtime, first: Work, second: Work, *, code: str = "A1") -> tuple[Any, Any]:
-    """Let both come to a locked seat, one after the other; then let them go. PostgreSQL serves them in this order."""
-    with in_background() as start:
-        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
-            futures = []
-            for waiting, work in enumerate((first, second), start=1):
-                futures.append(start(work))
-                wait_for_waiters(waiting)
-        return futures[0].result(DEADLINE), futures[1].result(DEADLINE)
 
 
 def expiring(showtime: Showtime) -> Work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -354,7 +355,7 @@ class TestEverything:
         self, staff: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         noon = timezone.localtime().replace(hour=12, minute=0, second=0, microsecond=0)
-        showtime = factories.make_showtime(starts_at=noon, sales_close_at=noon.replace(hour=23))
+        showtime = factories.make_showtime(starts_at=noon, sales_close_at=noon + dt.timedelta(days=1))
         hold(showtime, factories.HolderFactory(), "A1")
         html = " ".join(staff.get("/admin/").content.decode().split())
         assert f"/admin/seating/showtime/{showtime.pk}/seats/" in html

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cinebook.core.errors import Refusal
+from seating.models import Showtime
 
 Work = Callable[[], Any]
 # Nothing here takes a tenth of it; without it a mistake would hang the whole run.
@@ -91,3 +92,20 @@ def waiters() -> int:
 def wait_for_waiters(count: int) -> None:
     """Return when this many connections of the test's database wait for a lock."""
     until(lambda: waiters() >= count)
+
+
+def in_line(showtime: Showtime, *works: Work, code: str = "A1") -> list[Any]:
+    """Let all come to a seat, one after the other, while somebody has locked it; then let them go, in this order.
+
+    All changes of this seat meet at its row; those of one purchase meet before, at its payment.
+
+    Returns:
+        Their outcomes.
+    """
+    with in_background() as start:
+        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
+            futures = []
+            for waiting, work in enumerate(works, start=1):
+                futures.append(start(work))
+                wait_for_waiters(waiting)
+        return [future.result(DEADLINE) for future in futures]
