@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import structlog
 from django.db import connection
 
-from seating.models import SeatChange
+from seating.models import HoldEnd, SeatChange
 from seating.selectors.holds import unended_hold
 from seating.services.announcing import announce_freed, announce_moved, announce_seats
 from seating.services.row_locks import LockedHold, LockedSeat, lock_contending_holds, lock_holders, lock_seats
-from seating.services.seat_changes import free
+from seating.services.seat_changes import end_holds, free
 from seating.services.transactions import run_sale
 
 log = structlog.get_logger(__name__)
@@ -81,11 +81,7 @@ def _newer(guests: LockedHold, own: LockedHold) -> bool:
 def _release(hold: LockedHold, showtime_id: int, seats: Sequence[LockedSeat]) -> None:
     leaving = [seat for seat in seats if seat.hold_id == hold.hold_id]
     freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = 'released' WHERE id = %s",
-            [hold.hold_id],
-        )
+    end_holds([hold.hold_id], HoldEnd.RELEASED)
     fences = freed.fences if freed else {}
     announce_freed(
         showtime_id=showtime_id,

@@ -12,14 +12,14 @@ from django.db import connection
 from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
-from seating.models import BlockReason, SeatChange, SeatStatus
+from seating.models import BlockReason, HoldEnd, SeatChange, SeatStatus
 from seating.selectors.layouts import showtime_layout
 from seating.services.announcing import announce_freed, announce_seats
 from seating.services.expiry import expire_holds
 from seating.services.ledger import ChangedSeat, record_changes
 from seating.services.programme import make_missing_seats
 from seating.services.row_locks import LockedHold, LockedSeat, lock_hold, lock_seats, lock_unpaid_holds
-from seating.services.seat_changes import REASONS, free
+from seating.services.seat_changes import REASONS, end_holds, free
 from seating.services.transactions import run_sale
 
 log = structlog.get_logger(__name__)
@@ -91,6 +91,9 @@ def withdraw_hold(*, hold_id: uuid.UUID) -> tuple[str, ...]:
 
 def withdraw_holds(*, showtime_id: int) -> Withdrawn:
     """Take back every hold at a showtime but those that are being paid.
+
+    Returns:
+        What was taken back.
 
     Raises:
         Refusal: `seat_locked`.
@@ -176,11 +179,7 @@ def _withdraw(showtime_id: int, holds: Sequence[LockedHold]) -> tuple[str, ...]:
     seats: list[LockedSeat] = lock_seats(showtime_id=showtime_id, hold_ids=[hold.hold_id for hold in holds])
     freed = free(showtime_id=showtime_id, seats=seats, cause=SeatChange.WITHDRAWN) if seats else None
     fences = freed.fences if freed else {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = 'withdrawn' WHERE id = ANY(%s)",
-            [[hold.hold_id for hold in holds]],
-        )
+    end_holds([hold.hold_id for hold in holds], HoldEnd.WITHDRAWN)
     for hold in holds:
         announce_freed(
             showtime_id=showtime_id,

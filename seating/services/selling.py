@@ -28,7 +28,7 @@ from seating.services.row_locks import (
     lock_seats,
 )
 from seating.services.sale_changes import Changed, begin_paying, bring_back, sell, stop_paying, take_again
-from seating.services.seat_changes import free
+from seating.services.seat_changes import end_holds, free
 from seating.services.transactions import demand_transaction
 
 
@@ -69,6 +69,9 @@ def begin_payment(
         showtime_id: where and when.
         hold_id: the one hold that is meant; None for whichever lives.
         codes: which of its seats are wanted, the others are released; None for all.
+
+    Returns:
+        The hold as it is now, its seats with what they cost, and when it would have ended.
 
     Raises:
         Refusal: `hold_expired`, `hold_paying`, `unknown_seat`; `not_on_sale` if the showtime is cancelled.
@@ -132,7 +135,7 @@ def release_paid_hold(*, booked: BookedHold, cause: SeatChange = SeatChange.EXPI
         return False
     seats = lock_seats(showtime_id=booked.showtime_id, hold_ids=[booked.hold_id])
     _free(booked, seats, cause=cause, expired=cause is SeatChange.EXPIRED)
-    _end(booked.hold_id, HoldEnd.EXPIRED if cause is SeatChange.EXPIRED else HoldEnd.WITHDRAWN)
+    end_holds([booked.hold_id], HoldEnd.EXPIRED if cause is SeatChange.EXPIRED else HoldEnd.WITHDRAWN)
     return True
 
 
@@ -230,7 +233,7 @@ def _sell(booked: BookedHold, seats: Sequence[LockedSeat]) -> bool:
     sold = sell(showtime_id=booked.showtime_id, hold_id=booked.hold_id, seats=seats)
     if sold is None:
         return False
-    _end(booked.hold_id, HoldEnd.SOLD)
+    end_holds([booked.hold_id], HoldEnd.SOLD)
     announce_freed(
         showtime_id=booked.showtime_id,
         holder_id=booked.holder_id,
@@ -261,7 +264,7 @@ def _tidy_up(
             continue
         remaining = unended_hold(hold_id)
         if remaining is None:
-            _end(hold_id, HoldEnd.RELEASED)
+            end_holds([hold_id], HoldEnd.RELEASED)
         announce_freed(
             showtime_id=booked.showtime_id,
             holder_id=booked.holder_id,
@@ -329,14 +332,6 @@ def _priced(hold_id: uuid.UUID) -> tuple[PricedSeat, ...]:
             [hold_id],
         )
         return tuple(PricedSeat(*row) for row in cursor.fetchall())
-
-
-def _end(hold_id: uuid.UUID, reason: HoldEnd) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = %s, paying = false WHERE id = %s",
-            [reason.value, hold_id],
-        )
 
 
 def _read(hold_id: uuid.UUID) -> HeldSeats:
