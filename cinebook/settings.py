@@ -56,9 +56,9 @@ def switch(name: str, *, default: bool) -> bool:
     return given in {"on", "true", "1", "yes"}
 
 
-def words(name: str, default: str = "") -> list[str]:
+def words(name: str) -> list[str]:
     """Return a setting that is a list, separated by commas."""
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+    return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
 def made_secret_key() -> str:
