@@ -14,6 +14,7 @@ from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from redis import Redis
 from structlog.testing import capture_logs
 
 from bookings.models import ReconcilerRun
@@ -26,7 +27,7 @@ from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import extend_hold, release_seats
 from tests.factories import BookingFactory, HoldFactory, TicketFactory, UserFactory, make_showtime
 from tests.support.asking import somebody_holds
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.locks import assert_redis_says_what_postgresql_says
 from tests.support.passing_time import let_pass
 from tests.support.rivals import race
 
@@ -39,8 +40,7 @@ def findings() -> dict[str, str]:
     return {found.violation: found.number for found in broken_invariants([*SEAT_INVARIANTS, *BOOKING_INVARIANTS])}
 
 
-def test_the_task_frees_what_is_over_and_leaves_a_record() -> None:
-    redis = lock_database()
+def test_the_task_frees_what_is_over_and_leaves_a_record(redis: Redis) -> None:
     over, _live = somebody_holds(make_showtime(), "A1", "A2"), somebody_holds(make_showtime(), "A1")
     let_pass(1000, over.hold_id)
     redis.flushdb()
@@ -81,7 +81,6 @@ def test_without_redis_the_record_says_so(settings: Settings) -> None:
 
 
 def test_two_at_once_leave_two_good_records() -> None:
-    lock_database()
     over = somebody_holds(make_showtime(), "A1", "A2")
     let_pass(1000, over.hold_id)
 
@@ -145,8 +144,7 @@ def test_runs_are_kept_for_thirty_days() -> None:
 # --- Invariants -------------------------------------------------------------------------------------------------------
 
 
-def test_all_invariants_hold_through_the_life_of_holds() -> None:
-    redis = lock_database()
+def test_all_invariants_hold_through_the_life_of_holds(redis: Redis) -> None:
     showtime = make_showtime()
     kept, over = somebody_holds(showtime, "A1", "A2"), somebody_holds(showtime, "B3")
     let_pass(1000, over.hold_id)
@@ -267,8 +265,7 @@ def test_every_question_can_be_asked() -> None:
 # --- By hand, and to look at ------------------------------------------------------------------------------------------
 
 
-def test_by_hand_it_prints_what_it_did() -> None:
-    redis = lock_database()
+def test_by_hand_it_prints_what_it_did(redis: Redis) -> None:
     somebody_holds(make_showtime(), "A1", "A2")
     redis.flushdb()
     out = StringIO()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from redis import Redis
 from structlog.testing import capture_logs
 
 from seating import ticker
@@ -17,7 +18,7 @@ from seating.models import Hold, Seat, SeatStatus
 from seating.services import expire_holds, showtimes_with_lapsed_holds
 from tests.factories import make_showtime
 from tests.support.asking import somebody_holds
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.locks import assert_redis_says_what_postgresql_says
 from tests.support.passing_time import let_pass
 from tests.support.rivals import until
 
@@ -39,8 +40,7 @@ def ticking(quick: None) -> Iterator[ticker.Ticker]:
     clock.stop()
 
 
-def test_holds_that_run_out_are_ended_by_themselves(ticking: ticker.Ticker) -> None:
-    redis = lock_database()
+def test_holds_that_run_out_are_ended_by_themselves(redis: Redis, ticking: ticker.Ticker) -> None:
     over, live = somebody_holds(make_showtime(), "A1", "A2"), somebody_holds(make_showtime(), "A1")
 
     let_pass(1000, over.hold_id)

@@ -19,6 +19,8 @@ from tests.factories import make_showtime
 from tests.support.api import ApiClient
 from tests.support.openapi import openapi
 
+pytestmark = pytest.mark.django_db
+
 # What json.loads, DRF or PostgreSQL might stumble over.
 BODIES: dict[str, bytes] = {
     "no JSON": b"seats=A1",

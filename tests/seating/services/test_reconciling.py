@@ -21,18 +21,13 @@ from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import expire_holds, extend_hold, hold_seats, reconcile_seats, reconciling, release_seats
 from tests.factories import HolderFactory, UserFactory, make_showtime
 from tests.support.asking import hold, somebody_holds
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.locks import assert_redis_says_what_postgresql_says
 from tests.support.passing_time import let_pass
 from tests.support.rivals import in_background, race, until, waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOWHERE = "unix:///nonexistent/redis.sock?db=0"
-
-
-@pytest.fixture
-def redis() -> Redis:
-    return lock_database()
 
 
 def broken() -> set[str]:
