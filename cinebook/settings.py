@@ -56,9 +56,9 @@ def switch(name: str, *, default: bool) -> bool:
     return given in {"on", "true", "1", "yes"}
 
 
-def words(name: str, default: str = "") -> list[str]:
+def words(name: str) -> list[str]:
     """Return a setting that is a list, separated by commas."""
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+    return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
 def made_secret_key() -> str:
@@ -152,7 +152,7 @@ DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql:
 REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
-# a connection of the process's pool, and so may its ticker and the hub of its sockets.
+# a connection of the process's pool, and so may its two tickers and the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer

@@ -6,10 +6,11 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from redis import Redis
 
 from tests import settings as own
+from tests.factories import UserFactory
 from tests.support.cleaning import delete_everything
 
 
@@ -43,6 +44,19 @@ def empty_redis(request: pytest.FixtureRequest) -> None:
         for url in (own.REDIS_URL, own.CACHE_REDIS_URL, own.LIVE_REDIS_URL, own.BROKER_REDIS_URL):
             with Redis.from_url(url) as client:
                 client.flushdb()
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens to the events."""
+    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """The browser of somebody who may do everything in the admin."""
+    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+    return client
 
 
 @pytest.fixture

@@ -84,6 +84,9 @@ def call_off_showtime(*, showtime_id: int) -> CalledOff:
     In this order, so that nobody can begin to pay what will not be shown. What fails on the way is taken up by the
     reconciler, or by calling off once more.
 
+    Returns:
+        How much there was to undo.
+
     Raises:
         Refusal: `not_found`; `seat_locked` when a hold was busy: the showtime is cancelled, the rest is still to do.
     """

@@ -108,6 +108,9 @@ def run_script(path: Path, keys: Sequence[str], arguments: Sequence[str | int]) 
         keys: every key that the script touches.
         arguments: its other arguments.
 
+    Returns:
+        The script's reply.
+
     Raises:
         RedisAway: it did not run, or nobody knows whether it did.
     """
@@ -120,6 +123,9 @@ def locks_command(command: Callable[[Redis], Answer]) -> Answer:
 
     Args:
         command: is given the client.
+
+    Returns:
+        What the command returns.
 
     Raises:
         RedisAway: it did not run, or nobody knows whether it did.

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import structlog
 from django.db import connection
 
-from seating.models import SeatChange
+from seating.models import HoldEnd, SeatChange
 from seating.selectors.holds import unended_hold
 from seating.services.announcing import announce_freed, announce_moved, announce_seats
-from seating.services.row_locks import ContendingHold, LockedSeat, lock_contending_holds, lock_holders, lock_seats
-from seating.services.seat_changes import free
+from seating.services.row_locks import LockedHold, LockedSeat, lock_contending_holds, lock_holders, lock_seats
+from seating.services.seat_changes import end_holds, free
 from seating.services.transactions import run_sale
 
 log = structlog.get_logger(__name__)
@@ -73,19 +73,15 @@ def _adopt(*, showtime_id: int, guest_id: int, holder_id: int) -> bool:
     return True
 
 
-def _newer(guests: ContendingHold, own: ContendingHold) -> bool:
+def _newer(guests: LockedHold, own: LockedHold) -> bool:
     """Return whether the guest's hold is the one that stays. One whose time is over is no rival to one that lives."""
     return not own.paying and (not guests.lapsed, guests.locked_at) > (not own.lapsed, own.locked_at)
 
 
-def _release(hold: ContendingHold, showtime_id: int, seats: Sequence[LockedSeat]) -> None:
+def _release(hold: LockedHold, showtime_id: int, seats: Sequence[LockedSeat]) -> None:
     leaving = [seat for seat in seats if seat.hold_id == hold.hold_id]
     freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = 'released' WHERE id = %s",
-            [hold.hold_id],
-        )
+    end_holds([hold.hold_id], HoldEnd.RELEASED)
     fences = freed.fences if freed else {}
     announce_freed(
         showtime_id=showtime_id,
@@ -100,7 +96,7 @@ def _release(hold: ContendingHold, showtime_id: int, seats: Sequence[LockedSeat]
     log.info("hold.given_up_for_another", hold_id=str(hold.hold_id), showtime_id=showtime_id, seats=list(fences))
 
 
-def _move(hold: ContendingHold, showtime_id: int, seats: Sequence[LockedSeat], holder_id: int) -> None:
+def _move(hold: LockedHold, showtime_id: int, seats: Sequence[LockedSeat], holder_id: int) -> None:
     moving = [seat.seat_id for seat in seats if seat.hold_id == hold.hold_id]
     with connection.cursor() as cursor:
         cursor.execute("UPDATE seating_hold SET holder_id = %s WHERE id = %s", [holder_id, hold.hold_id])

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
 from seating import locks
-from seating.models import SeatChange
+from seating.models import HoldEnd, SeatChange
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, unended_hold
 from seating.selectors.layouts import showtime_layout
@@ -32,7 +32,7 @@ from seating.services.announcing import announce_freed, announce_held, announce_
 from seating.services.expiry import expire_holds
 from seating.services.programme import make_missing_seats
 from seating.services.row_locks import Claim, LockedHold, LockedSeat, lock_holder, lock_live_hold, lock_seats
-from seating.services.seat_changes import REASONS, Reserved, free, reserve
+from seating.services.seat_changes import REASONS, Reserved, end_holds, free, reserve
 from seating.services.transactions import run_sale
 
 log = structlog.get_logger(__name__)
@@ -144,6 +144,9 @@ def extend_hold(
         codes: seats that must all be in it; empty for whatever it has.
         hold_id: the one hold that is meant, so that a later one of the holder is left alone; None for any.
 
+    Returns:
+        The hold; at its cap it ends when it did.
+
     Raises:
         Refusal: `hold_expired` if there is no live hold, or a seat that nobody has is not in it; `hold_paying`.
         SeatsRefused: somebody else has one of the seats.
@@ -169,6 +172,9 @@ def release_seats(
         codes: which of them; seats that the holder does not hold are passed over. None for all.
         hold_id: the one hold that is meant, so that a later one of the holder is left alone; None for any.
         only_if_left: release nothing if the holder has been seen again since their page was closed.
+
+    Returns:
+        What was let go, which is nothing if there is no such hold, and what is left.
 
     Raises:
         Refusal: `not_found` if there is no such showtime, `unknown_seat`, `hold_paying`.
@@ -292,7 +298,7 @@ def _release(
         reserved = reserve(claim=claim, hold_id=own.hold_id, seats=staying, categories={})
         _write_expiry(hold_id=own.hold_id, reserved=reserved)
     else:
-        _end(own.hold_id)
+        end_holds([own.hold_id], HoldEnd.RELEASED)
     # After the rest, because it locks the counter that all others of the showtime wait for.
     freed = free(showtime_id=showtime_id, seats=leaving, cause=SeatChange.RELEASED) if leaving else None
     hold = _read(own.hold_id) if staying else None
@@ -380,13 +386,6 @@ def _write_expiry(*, hold_id: uuid.UUID, reserved: Reserved) -> None:
         # Whoever does something with a hold is there.
         cursor.execute(
             "UPDATE seating_hold SET expires_at = %s, left_at = NULL WHERE id = %s", [reserved.until, hold_id]
-        )
-
-
-def _end(hold_id: uuid.UUID) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = 'released' WHERE id = %s", [hold_id]
         )
 
 

@@ -12,14 +12,14 @@ from django.db import connection
 from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
-from seating.models import BlockReason, SeatChange, SeatStatus
+from seating.models import BlockReason, HoldEnd, SeatChange, SeatStatus
 from seating.selectors.layouts import showtime_layout
 from seating.services.announcing import announce_freed, announce_seats
 from seating.services.expiry import expire_holds
 from seating.services.ledger import ChangedSeat, record_changes
 from seating.services.programme import make_missing_seats
-from seating.services.row_locks import LockedSeat, UnendedHold, lock_hold, lock_seats, lock_unpaid_holds
-from seating.services.seat_changes import REASONS, free
+from seating.services.row_locks import LockedHold, LockedSeat, lock_hold, lock_seats, lock_unpaid_holds
+from seating.services.seat_changes import REASONS, end_holds, free
 from seating.services.transactions import run_sale
 
 log = structlog.get_logger(__name__)
@@ -92,6 +92,9 @@ def withdraw_hold(*, hold_id: uuid.UUID) -> tuple[str, ...]:
 def withdraw_holds(*, showtime_id: int) -> Withdrawn:
     """Take back every hold at a showtime but those that are being paid.
 
+    Returns:
+        What was taken back.
+
     Raises:
         Refusal: `seat_locked`.
     """
@@ -159,7 +162,7 @@ def _write_block(showtime_id: int, codes: Collection[str], *, to: SeatStatus, re
 
 def _withdraw_one(hold_id: uuid.UUID) -> tuple[str, ...]:
     hold = lock_hold(hold_id=hold_id)
-    if hold is None:
+    if hold.ended:
         raise Refusal(ErrorCode.HOLD_EXPIRED, HOLD_IS_OVER)
     if hold.paying:
         raise Refusal(ErrorCode.HOLD_PAYING)
@@ -171,16 +174,12 @@ def _withdraw_all(showtime_id: int) -> Withdrawn:
     return Withdrawn(holds=len(holds), seats=_withdraw(showtime_id, holds) if holds else ())
 
 
-def _withdraw(showtime_id: int, holds: Sequence[UnendedHold]) -> tuple[str, ...]:
+def _withdraw(showtime_id: int, holds: Sequence[LockedHold]) -> tuple[str, ...]:
     """End the locked holds and free their seats, all with one version."""
     seats: list[LockedSeat] = lock_seats(showtime_id=showtime_id, hold_ids=[hold.hold_id for hold in holds])
     freed = free(showtime_id=showtime_id, seats=seats, cause=SeatChange.WITHDRAWN) if seats else None
     fences = freed.fences if freed else {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = 'withdrawn' WHERE id = ANY(%s)",
-            [[hold.hold_id for hold in holds]],
-        )
+    end_holds([hold.hold_id for hold in holds], HoldEnd.WITHDRAWN)
     for hold in holds:
         announce_freed(
             showtime_id=showtime_id,

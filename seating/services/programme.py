@@ -63,6 +63,9 @@ def schedule_showtime(
         sales_close_at: when selling ends; a quarter of an hour after the start, if None.
         hold_seconds: how long seats are held here; the setting SEAT_HOLD_SECONDS, if None.
 
+    Returns:
+        The showtime, which sells from `sales_open_at` on.
+
     Raises:
         Layout.DoesNotExist: the room has no layout.
         ValueError: a category of the layout has no price.
@@ -116,6 +119,9 @@ def make_seats(*, showtime: Showtime) -> int:
 
 def make_missing_seats(*, showtime_id: int) -> int:
     """Make the seats of a showtime that was made without them, for instance by an import: this is their first use.
+
+    Returns:
+        How many were made.
 
     Raises:
         Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago.

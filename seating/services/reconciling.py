@@ -23,7 +23,7 @@ from seating.selectors.holds import showtimes_with_unended_holds, unended_holds
 from seating.selectors.strays import holds_of_strays
 from seating.services.announcing import announce_freed, announce_seats, granted
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
-from seating.services.row_locks import AnyHold, LockedSeat, lock_holds, lock_seats, lock_unended_holds
+from seating.services.row_locks import LockedHold, LockedSeat, lock_holds, lock_seats, lock_unended_holds
 from seating.services.seat_changes import free
 from seating.services.transactions import run_sale
 
@@ -100,7 +100,7 @@ def _repair(showtime_id: int, hold_ids: list[uuid.UUID]) -> int:
     return repaired
 
 
-def _repair_holds(showtime_id: int, holds: dict[uuid.UUID, AnyHold]) -> int:
+def _repair_holds(showtime_id: int, holds: dict[uuid.UUID, LockedHold]) -> int:
     seats = lock_seats(showtime_id=showtime_id, hold_ids=holds)
     repaired = _take_off_paying_marks(seats)
     repaired += _free_overdue(
@@ -124,7 +124,7 @@ def _take_off_paying_marks(seats: Iterable[LockedSeat]) -> int:
         return int(cursor.rowcount)
 
 
-def _free_overdue(showtime_id: int, holds: dict[uuid.UUID, AnyHold], seats: list[LockedSeat]) -> int:
+def _free_overdue(showtime_id: int, holds: dict[uuid.UUID, LockedHold], seats: list[LockedSeat]) -> int:
     freed = free(showtime_id=showtime_id, seats=seats, cause=SeatChange.EXPIRED)
     if freed is None:
         return 0

@@ -9,6 +9,7 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Collection
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -34,53 +35,20 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LockedHold:
-    """A live hold whose row is locked.
+    """A hold as it was when its row was locked.
 
-    `lapsed`: its time is over, but nobody has ended it yet. `left`: its page was closed, and nobody has come back.
+    `locked_at`: when its first seat was taken. `lapsed`: its time is over, and it is not being paid; whether somebody
+    has `ended` it is another matter. `left`: its page was closed, and nobody has come back.
     """
-
-    hold_id: uuid.UUID
-    paying: bool
-    lapsed: bool
-    left: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AnyHold:
-    """A hold, live or ended, whose row is locked."""
-
-    holder_id: int
-    ended: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ContendingHold:
-    """The live hold of one of several holders at a showtime, whose row is locked."""
-
-    hold_id: uuid.UUID
-    holder_id: int
-    paying: bool
-    lapsed: bool
-    locked_at: dt.datetime
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PaidHold:
-    """A hold that may have ended, whose row is locked."""
-
-    hold_id: uuid.UUID
-    paying: bool
-    live: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class UnendedHold:
-    """Somebody's hold that nobody has ended, whose row is locked, whether its time is over or not."""
 
     hold_id: uuid.UUID
     holder_id: int
     showtime_id: int
+    locked_at: dt.datetime
     paying: bool
+    lapsed: bool
+    left: bool
+    ended: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,27 +107,16 @@ def lock_holders(holder_ids: Collection[int]) -> None:
         )
 
 
-def lock_contending_holds(*, holder_ids: Collection[int], showtime_id: int) -> dict[int, ContendingHold]:
-    """Lock the live holds of several holders at a showtime by the order of their ids.
+def lock_hold(*, hold_id: uuid.UUID) -> LockedHold:
+    """Lock the row of a hold, ended or not, and return it.
 
-    Args:
-        holder_ids: whose; the holders' rows are locked.
-
-    Returns:
-        The holds by their holders; those who have none are missing.
+    Raises:
+        Refusal: `not_found` if there is none with this id.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id, holder_id, paying, expires_at <= clock_timestamp() AND NOT paying, locked_at
-            FROM seating_hold
-            WHERE holder_id = ANY(%s) AND showtime_id = %s AND ended_at IS NULL
-            ORDER BY id
-            FOR NO KEY UPDATE
-            """,
-            [list(holder_ids), showtime_id],
-        )
-        return {row[1]: ContendingHold(*row) for row in cursor.fetchall()}
+    holds = _lock_holds("id = %(hold)s", hold=hold_id)
+    if not holds:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return holds[0]
 
 
 def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | None = None) -> LockedHold | None:
@@ -170,22 +127,33 @@ def lock_live_hold(*, holder_id: int, showtime_id: int, hold_id: uuid.UUID | Non
         showtime_id: where and when.
         hold_id: the one hold that is meant; None for whichever lives.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id, paying, expires_at <= clock_timestamp() AND NOT paying, left_at IS NOT NULL
-            FROM seating_hold
-            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND ended_at IS NULL
-              AND id = coalesce(%(hold)s, id)
-            FOR NO KEY UPDATE
-            """,
-            {"holder": holder_id, "showtime": showtime_id, "hold": hold_id},
-        )
-        row = cursor.fetchone()
-    return LockedHold(*row) if row else None
+    holds = _lock_holds(
+        "holder_id = %(holder)s AND showtime_id = %(showtime)s AND ended_at IS NULL AND id = coalesce(%(hold)s, id)",
+        holder=holder_id,
+        showtime=showtime_id,
+        hold=hold_id,
+    )
+    return holds[0] if holds else None
 
 
-def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> list[PaidHold]:
+def lock_contending_holds(*, holder_ids: Collection[int], showtime_id: int) -> dict[int, LockedHold]:
+    """Lock the live holds of several holders at a showtime.
+
+    Args:
+        holder_ids: whose; the holders' rows are locked.
+
+    Returns:
+        The holds by their holders; those who have none are missing.
+    """
+    holds = _lock_holds(
+        "holder_id = ANY(%(holders)s) AND showtime_id = %(showtime)s AND ended_at IS NULL",
+        holders=list(holder_ids),
+        showtime=showtime_id,
+    )
+    return {hold.holder_id: hold for hold in holds}
+
+
+def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> list[LockedHold]:
     """Lock the row of a hold that was paid late, whether it has ended or not, and of its holder's live hold beside it.
 
     Args:
@@ -194,102 +162,64 @@ def lock_paid_hold(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> l
         showtime_id: where and when.
 
     Returns:
-        The one or two holds, by the order of their ids. The paid one is missing if it has become somebody else's.
+        The one or two holds. The paid one is missing if it has become somebody else's.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id, paying, ended_at IS NULL
-            FROM seating_hold
-            WHERE holder_id = %(holder)s AND showtime_id = %(showtime)s AND (id = %(hold)s OR ended_at IS NULL)
-            ORDER BY id
-            FOR NO KEY UPDATE
-            """,
-            {"hold": hold_id, "holder": holder_id, "showtime": showtime_id},
-        )
-        return [PaidHold(*row) for row in cursor.fetchall()]
+    return _lock_holds(
+        "holder_id = %(holder)s AND showtime_id = %(showtime)s AND (id = %(hold)s OR ended_at IS NULL)",
+        hold=hold_id,
+        holder=holder_id,
+        showtime=showtime_id,
+    )
+
+
+def lock_unpaid_holds(*, showtime_id: int) -> list[LockedHold]:
+    """Lock the holds of a showtime that nobody has ended and nobody is paying; wait for those that somebody changes."""
+    return _lock_holds("showtime_id = %(showtime)s AND ended_at IS NULL AND NOT paying", showtime=showtime_id)
 
 
 def lock_lapsed_holds(*, showtime_id: int) -> list[uuid.UUID]:
     """Lock the holds of a showtime whose time is over, but for those that somebody else is busy with."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id FROM seating_hold
-            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying AND expires_at <= clock_timestamp()
-            ORDER BY id
-            FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            [showtime_id],
-        )
-        return [row[0] for row in cursor.fetchall()]
+    holds = _lock_holds(
+        "showtime_id = %(showtime)s AND ended_at IS NULL AND NOT paying AND expires_at <= clock_timestamp()",
+        busy_too=False,
+        showtime=showtime_id,
+    )
+    return [hold.hold_id for hold in holds]
 
 
 def lock_unended_holds(*, showtime_id: int) -> set[uuid.UUID]:
     """Lock the holds of a showtime that nobody has ended, but for those that somebody else is busy with."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id FROM seating_hold
-            WHERE showtime_id = %s AND ended_at IS NULL
-            ORDER BY id
-            FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            [showtime_id],
-        )
-        return {row[0] for row in cursor.fetchall()}
+    holds = _lock_holds("showtime_id = %(showtime)s AND ended_at IS NULL", busy_too=False, showtime=showtime_id)
+    return {hold.hold_id for hold in holds}
 
 
-def lock_holds(*, hold_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, AnyHold]:
+def lock_holds(*, hold_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, LockedHold]:
     """Lock holds, ended or not, but for those that somebody else is busy with; return them as they are now."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id, holder_id, ended_at IS NOT NULL FROM seating_hold
-            WHERE id = ANY(%s)
-            ORDER BY id
-            FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            [list(hold_ids)],
-        )
-        return {row[0]: AnyHold(*row[1:]) for row in cursor.fetchall()}
+    holds = _lock_holds("id = ANY(%(holds)s)", busy_too=False, holds=list(hold_ids))
+    return {hold.hold_id: hold for hold in holds}
 
 
-def lock_hold(*, hold_id: uuid.UUID) -> UnendedHold | None:
-    """Lock the row of a hold, and return it; None if it has ended.
+def _lock_holds(condition: str, *, busy_too: bool = True, **values: Any) -> list[LockedHold]:
+    """Lock holds by the order of their ids.
 
-    Raises:
-        Refusal: `not_found` if there is none with this id.
+    Args:
+        condition: which ones, in SQL.
+        busy_too: whether to wait for those that somebody else is busy with; if not, they are passed over.
+        values: the condition's parameters.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT id, holder_id, showtime_id, paying, ended_at IS NOT NULL
-            FROM seating_hold WHERE id = %s
-            FOR NO KEY UPDATE
-            """,
-            [hold_id],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        raise Refusal(ErrorCode.NOT_FOUND)
-    return None if row[4] else UnendedHold(*row[:4])
-
-
-def lock_unpaid_holds(*, showtime_id: int) -> list[UnendedHold]:
-    """Lock the holds of a showtime that nobody has ended and nobody is paying; wait for those that somebody changes."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id, holder_id, showtime_id, paying
+            f"""
+            SELECT id, holder_id, showtime_id, locked_at,
+                   paying, expires_at <= clock_timestamp() AND NOT paying, left_at IS NOT NULL, ended_at IS NOT NULL
             FROM seating_hold
-            WHERE showtime_id = %s AND ended_at IS NULL AND NOT paying
+            WHERE {condition}
             ORDER BY id
-            FOR NO KEY UPDATE
-            """,
-            [showtime_id],
+            FOR NO KEY UPDATE {"" if busy_too else "SKIP LOCKED"}
+            """,  # noqa: S608 - the conditions are written above
+            values,
         )
-        return [UnendedHold(*row) for row in cursor.fetchall()]
+        return [LockedHold(*row) for row in cursor.fetchall()]
 
 
 def lock_seats(

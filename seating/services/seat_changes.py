@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.conf import settings
 from django.db import connection
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
-from seating.models import SeatChange, SeatHoldEnd, SeatStatus
+from seating.models import HoldEnd, SeatChange, SeatHoldEnd, SeatStatus
 from seating.services.ledger import ChangedSeat, record_changes
 from seating.services.row_locks import Claim, LockedSeat
 
@@ -62,6 +62,9 @@ def reserve(
 
     Args:
         categories: of each new seat, by code; today's price is kept with the seat, and without one it is not sold.
+
+    Returns:
+        When, until when, and the showtime's new version; no version if no seat is new in the hold.
 
     Raises:
         SeatsRefused: a seat is somebody else's, or has no price; the transaction must be given up.
@@ -246,4 +249,13 @@ def close_audit(seats: Sequence[LockedSeat], reason: SeatHoldEnd, ended_at: dt.d
         cursor.execute(
             "UPDATE seat_holds SET ended_at = %s, end_reason = %s WHERE seat_id = ANY(%s) AND ended_at IS NULL",
             [ended_at, reason.value, [seat.seat_id for seat in seats]],
+        )
+
+
+def end_holds(hold_ids: Collection[uuid.UUID], reason: HoldEnd) -> None:
+    """End holds whose rows are locked, and that have no seats any more."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = %s, paying = false WHERE id = ANY(%s)",
+            [reason.value, list(hold_ids)],
         )

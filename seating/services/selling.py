@@ -22,14 +22,13 @@ from seating.services.holding import check_codes, refuse_others
 from seating.services.row_locks import (
     LockedHold,
     LockedSeat,
-    PaidHold,
     lock_holder,
     lock_live_hold,
     lock_paid_hold,
     lock_seats,
 )
 from seating.services.sale_changes import Changed, begin_paying, bring_back, sell, stop_paying, take_again
-from seating.services.seat_changes import free
+from seating.services.seat_changes import end_holds, free
 from seating.services.transactions import demand_transaction
 
 
@@ -71,6 +70,9 @@ def begin_payment(
         hold_id: the one hold that is meant; None for whichever lives.
         codes: which of its seats are wanted, the others are released; None for all.
 
+    Returns:
+        The hold as it is now, its seats with what they cost, and when it would have ended.
+
     Raises:
         Refusal: `hold_expired`, `hold_paying`, `unknown_seat`; `not_on_sale` if the showtime is cancelled.
         SeatsRefused: somebody else has one of the seats.
@@ -110,7 +112,7 @@ def resume_hold(*, booked: BookedHold, until: dt.datetime) -> HeldSeats | None:
     seats = lock_seats(showtime_id=booked.showtime_id, hold_ids=[booked.hold_id])
     if not seats:
         # It comes only of a mistake; the purchase must come to its end all the same.
-        _end(booked.hold_id, HoldEnd.RELEASED)
+        end_holds([booked.hold_id], HoldEnd.RELEASED)
         _free(booked, seats, cause=SeatChange.RELEASED, expired=False)
         return None
     held_until = stop_paying(hold_id=booked.hold_id, seats=seats, until=until)
@@ -138,7 +140,7 @@ def release_paid_hold(*, booked: BookedHold, cause: SeatChange = SeatChange.EXPI
         return False
     seats = lock_seats(showtime_id=booked.showtime_id, hold_ids=[booked.hold_id])
     _free(booked, seats, cause=cause, expired=cause is SeatChange.EXPIRED)
-    _end(booked.hold_id, HoldEnd.EXPIRED if cause is SeatChange.EXPIRED else HoldEnd.WITHDRAWN)
+    end_holds([booked.hold_id], HoldEnd.EXPIRED if cause is SeatChange.EXPIRED else HoldEnd.WITHDRAWN)
     return True
 
 
@@ -175,7 +177,7 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     holds = lock_paid_hold(hold_id=booked.hold_id, holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     if not claim.on_sale or booked.hold_id not in {hold.hold_id for hold in holds}:
         return False
-    live = [hold.hold_id for hold in holds if hold.live]
+    live = [hold.hold_id for hold in holds if not hold.ended]
     locked = lock_seats(showtime_id=booked.showtime_id, codes=prices.keys(), hold_ids=live)
     seats = [seat for seat in locked if seat.code in prices]
     taken = take_again(
@@ -236,7 +238,7 @@ def _sell(booked: BookedHold, seats: Sequence[LockedSeat]) -> bool:
     sold = sell(showtime_id=booked.showtime_id, hold_id=booked.hold_id, seats=seats)
     if sold is None:
         return False
-    _end(booked.hold_id, HoldEnd.SOLD)
+    end_holds([booked.hold_id], HoldEnd.SOLD)
     announce_freed(
         showtime_id=booked.showtime_id,
         holder_id=booked.holder_id,
@@ -250,7 +252,7 @@ def _sell(booked: BookedHold, seats: Sequence[LockedSeat]) -> bool:
 
 
 def _tidy_up(
-    booked: BookedHold, holds: Sequence[PaidHold], locked: Sequence[LockedSeat], bought: Mapping[str, int]
+    booked: BookedHold, holds: Sequence[LockedHold], locked: Sequence[LockedSeat], bought: Mapping[str, int]
 ) -> None:
     """See to what a late purchase leaves behind: seats picked since, and a hold that has lost seats to it.
 
@@ -267,7 +269,7 @@ def _tidy_up(
             continue
         remaining = unended_hold(hold_id)
         if remaining is None:
-            _end(hold_id, HoldEnd.RELEASED)
+            end_holds([hold_id], HoldEnd.RELEASED)
         announce_freed(
             showtime_id=booked.showtime_id,
             holder_id=booked.holder_id,
@@ -337,14 +339,6 @@ def _priced(hold_id: uuid.UUID) -> tuple[PricedSeat, ...]:
             [hold_id],
         )
         return tuple(PricedSeat(*row) for row in cursor.fetchall())
-
-
-def _end(hold_id: uuid.UUID, reason: HoldEnd) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE seating_hold SET ended_at = clock_timestamp(), end_reason = %s, paying = false WHERE id = %s",
-            [reason.value, hold_id],
-        )
 
 
 def _read(hold_id: uuid.UUID) -> HeldSeats:

@@ -55,6 +55,9 @@ def change_showtime(
         sales_close_at: when selling ends; a quarter of an hour after the start, if None.
         hold_seconds: how long seats are held here; the setting SEAT_HOLD_SECONDS, if None.
 
+    Returns:
+        The showtime as it is now.
+
     Raises:
         Refusal: `not_found`; `invalid_data`, in words, if it is cancelled or its film stays.
         ValueError: a category of the layout has no price.

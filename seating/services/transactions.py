@@ -27,6 +27,9 @@ def run_sale(work: Callable[[], Result]) -> Result:
     Args:
         work: does all of it; it may be run twice.
 
+    Returns:
+        What `work` returns.
+
     Raises:
         Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or whatever
             `work` refuses; in either case nothing has changed.

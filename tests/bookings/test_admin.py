@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -16,26 +15,15 @@ from bookings.models import Booking, Payment
 from bookings.payments import PROVIDERS, ProviderAway
 from bookings.services import Contact, Purchase, call_off_showtime, cancel_booking_for_house, start_booking
 from cinebook.core.errors import ErrorCode
-from cinebook.core.models import User
 from seating.models import Hold, Showtime
 from tests import factories
 from tests.support.asking import hold, refused
 from tests.support.ledger import assert_sound
+from tests.support.staff import messages, signed_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
 
 LIST = "/admin/bookings/booking/"
-
-
-@pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
-
-
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(factories.UserFactory(is_staff=True, is_superuser=True))
-    return client
 
 
 @pytest.fixture
@@ -43,25 +31,11 @@ def showtime() -> Showtime:
     return factories.make_showtime()
 
 
-def signed_in(*permissions: str) -> Client:
-    user: User = factories.UserFactory(is_staff=True)
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def bought(showtime: Showtime, *codes: str, token: str = "", name: str = "Ada Example") -> Booking:
     held = hold(showtime, factories.HolderFactory(), *codes).hold
     contact = Contact(name=name, email=f"{name.split(maxsplit=1)[0].lower()}@example.org")
     purchase = Purchase(provider="demo", token=token, contact=contact)
     return start_booking(holder_id=held.holder_id, user_id=None, hold_id=held.hold_id, purchase=purchase).booking
-
-
-def messages(response: Any) -> str:
-    return " ".join(str(message) for message in response.context["messages"])
 
 
 def free_seats(showtime: Showtime) -> int:

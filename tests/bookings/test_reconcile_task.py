@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from io import StringIO
 from typing import Any
 
@@ -12,6 +14,7 @@ from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from redis import Redis
 from structlog.testing import capture_logs
 
 from bookings.models import ReconcilerRun
@@ -23,8 +26,10 @@ from seating.models import Seat, SeatEvent, SeatStatus, ShowtimeSales
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import extend_hold, release_seats
 from tests.factories import BookingFactory, HoldFactory, TicketFactory, UserFactory, make_showtime
-from tests.support.holds import Aside, hold, let_pass
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.asking import somebody_holds
+from tests.support.locks import assert_redis_says_what_postgresql_says
+from tests.support.passing_time import let_pass
+from tests.support.rivals import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,9 +40,8 @@ def findings() -> dict[str, str]:
     return {found.violation: found.number for found in broken_invariants([*SEAT_INVARIANTS, *BOOKING_INVARIANTS])}
 
 
-def test_the_task_frees_what_is_over_and_leaves_a_record() -> None:
-    redis = lock_database()
-    over, _live = hold(make_showtime(), "A1", "A2"), hold(make_showtime(), "A1")
+def test_the_task_frees_what_is_over_and_leaves_a_record(redis: Redis) -> None:
+    over, _live = somebody_holds(make_showtime(), "A1", "A2"), somebody_holds(make_showtime(), "A1")
     let_pass(1000, over.hold_id)
     redis.flushdb()
 
@@ -60,6 +64,15 @@ def test_beat_starts_it_every_five_minutes_and_what_is_missed_does_not_pile_up(s
     assert app.tasks[task.name].time_limit <= 300
 
 
+def test_whoever_sends_a_task_sends_it_to_the_broker_of_the_settings(settings: Settings) -> None:
+    """A web process has no reason of its own to know Celery's application."""
+    ask = "import django; django.setup(); from bookings.tasks import reconcile; print(reconcile.app.conf.broker_url)"
+
+    asked = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True, timeout=60)
+
+    assert asked.stdout.strip() == settings.CELERY_BROKER_URL
+
+
 def test_without_redis_the_record_says_so(settings: Settings) -> None:
     settings.REDIS_URL = NOWHERE
 
@@ -68,12 +81,10 @@ def test_without_redis_the_record_says_so(settings: Settings) -> None:
 
 
 def test_two_at_once_leave_two_good_records() -> None:
-    lock_database()
-    over = hold(make_showtime(), "A1", "A2")
+    over = somebody_holds(make_showtime(), "A1", "A2")
     let_pass(1000, over.hold_id)
 
-    for run in [Aside(task), Aside(task)]:
-        run.result()
+    race(task, task)
 
     assert sorted(ReconcilerRun.objects.values_list("expired_seats", "error")) == [(0, ""), (2, "")]
 
@@ -107,7 +118,7 @@ def test_when_postgresql_itself_goes_away_its_own_error_is_raised(monkeypatch: p
 
 
 def test_a_step_that_failed_makes_the_run_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
 
     def fail(**given: Any) -> int:
@@ -133,13 +144,12 @@ def test_runs_are_kept_for_thirty_days() -> None:
 # --- Invariants -------------------------------------------------------------------------------------------------------
 
 
-def test_all_invariants_hold_through_the_life_of_holds() -> None:
-    redis = lock_database()
+def test_all_invariants_hold_through_the_life_of_holds(redis: Redis) -> None:
     showtime = make_showtime()
-    kept, over = hold(showtime, "A1", "A2"), hold(showtime, "B3")
+    kept, over = somebody_holds(showtime, "A1", "A2"), somebody_holds(showtime, "B3")
     let_pass(1000, over.hold_id)
     redis.delete(f"seat_lock:{{{showtime.pk}}}:B3")  # its time is over there too
-    overtaking = hold(showtime, "B3")
+    overtaking = somebody_holds(showtime, "B3")
     extend_hold(holder_id=kept.holder_id, showtime_id=showtime.pk)
     release_seats(holder_id=overtaking.holder_id, showtime_id=showtime.pk)
 
@@ -148,7 +158,7 @@ def test_all_invariants_hold_through_the_life_of_holds() -> None:
 
 
 def test_a_counter_that_is_ahead_of_the_ledger_is_found_told_and_recorded() -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     ShowtimeSales.objects.filter(showtime=held.showtime_id).update(seq=7)
 
     with capture_logs() as lines:
@@ -162,14 +172,14 @@ def test_a_counter_that_is_ahead_of_the_ledger_is_found_told_and_recorded() -> N
 
 
 def test_a_seat_that_is_not_what_the_ledger_says_is_found() -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     Seat.objects.filter(showtime=held.showtime_id, code="B1").update(status="BLOCKED", block_reason="broken")
 
     assert findings() == {"replaying the ledger does not give the seat": "I7"}
 
 
 def test_a_ledger_that_contradicts_itself_is_found() -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     seat = Seat.objects.get(hold=held.hold_id)
     SeatEvent.objects.create(
         showtime_id=held.showtime_id,
@@ -186,14 +196,14 @@ def test_a_ledger_that_contradicts_itself_is_found() -> None:
 
 
 def test_a_seat_that_ends_at_another_time_than_its_hold_is_found() -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     Seat.objects.filter(hold=held.hold_id).update(reserved_until=timezone.now() + dt.timedelta(days=1))
 
     assert findings() == {"a seat does not end, or is not paid, with its live hold": "I4"}
 
 
 def test_what_is_stuck_is_found() -> None:
-    held, paid = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
+    held, paid = somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")
     Seat.objects.filter(hold=paid.hold_id).update(paying=True)
     paid_hold = Seat.objects.get(hold=paid.hold_id).hold
     assert paid_hold is not None
@@ -255,9 +265,8 @@ def test_every_question_can_be_asked() -> None:
 # --- By hand, and to look at ------------------------------------------------------------------------------------------
 
 
-def test_by_hand_it_prints_what_it_did() -> None:
-    redis = lock_database()
-    hold(make_showtime(), "A1", "A2")
+def test_by_hand_it_prints_what_it_did(redis: Redis) -> None:
+    somebody_holds(make_showtime(), "A1", "A2")
     redis.flushdb()
     out = StringIO()
 
@@ -283,7 +292,7 @@ def test_by_hand_it_fails_when_an_invariant_is_broken_and_says_without_redis_wha
 
 
 def test_by_hand_it_fails_when_a_step_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
 
     def fail(**given: Any) -> int:

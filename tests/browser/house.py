@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psycopg
 
 from cinebook import settings
 from cinebook.engines.throwaway import Engines, running_engines
+from tests.support.ports import free_port
 
 ROOT = Path(settings.__file__).parent.parent
 OPENS_WITHIN = 30.0
@@ -99,7 +99,7 @@ def running_house(folder: Path) -> Iterator[House]:
         environment = _environment(folder, engines)
         prepare = [sys.executable, "manage.py", "prepare"]
         subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
-        port = _free_port()
+        port = free_port()
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(_server(port), cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
@@ -129,13 +129,6 @@ def _server(port: int) -> Sequence[str]:
         *("--port", str(port), "--workers", str(PROCESSES), "--ws", "websockets-sansio"),
         *("--no-access-log", "--timeout-graceful-shutdown", "2"),
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait_until_open(server: subprocess.Popen[bytes], address: str, log: Path) -> None:

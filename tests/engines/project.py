@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import termios
@@ -15,6 +14,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import psycopg
+
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -77,12 +78,6 @@ def wait_for(condition, what, seconds=SECONDS):
 def bare_environment():
     """Return what a bare machine has, since the suite may itself run below `exec`."""
     return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-
-
-def free_port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 def processes_of(folder):

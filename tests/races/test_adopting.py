@@ -17,21 +17,16 @@ from seating import locks
 from seating.identity import GUEST_KEY, Claimant
 from seating.models import Hold, Holder, Showtime
 from seating.services import adopt_holds, adopting, expire_holds
-from tests.factories import BookingFactory, HolderFactory, UserFactory, make_showtime
+from tests.factories import BookingFactory, HolderFactory, UserFactory
 from tests.support.asking import NOWHERE, extend, hold, refused, release
 from tests.support.buying import buy
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, start_paying
+from tests.support.passing_time import let_pass, run_out, start_paying
 from tests.support.rivals import in_background, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOLDER = "SELECT id FROM seating_holder WHERE id = %s"
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return make_showtime()
 
 
 @pytest.fixture
@@ -228,9 +223,9 @@ class TestTimeThatIsOver:
 
     def test_is_no_rival_to_a_hold_that_lives(self, showtime: Showtime, guest: Holder, user: Holder) -> None:
         older = hold(showtime, user, "C1").hold.hold_id
-        pass_for(older, 800)
+        let_pass(800, older)
         extend(showtime, user)
-        pass_for(older, 800)
+        let_pass(800, older)
         run_out(hold(showtime, guest, "A1").hold.hold_id)
         adopt(guest, user)
         assert live(showtime) == {user: {"C1"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,27 +38,15 @@ from seating.services import (
 )
 from tests.support.asking import extend, held_codes, hold, seat
 from tests.support.ledger import assert_sound
-from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
+from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Work = Callable[[], Any]
 PURCHASE = Purchase(provider="demo", contact=Contact(name="Ada Example", email="ada@example.org"))
 
 
 def blocking(showtime: Showtime, *codes: str) -> Work:
     return functools.partial(block_seats, showtime_id=showtime.pk, codes=codes, reason=BlockReason.BROKEN)
-
-
-def in_line(showtime: Showtime, *works: Work) -> list[Any]:
-    """Let all come to seat A1, one after the other, while somebody has locked it; then let them go, in this order."""
-    with in_background() as start:
-        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = 'A1'", [showtime.pk]):
-            futures = []
-            for waiting, work in enumerate(works, start=1):
-                futures.append(start(work))
-                wait_for_waiters(waiting)
-        return [future.result(DEADLINE) for future in futures]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -22,23 +22,10 @@ from seating.services import HoldAnswer, expire_holds, seat_changes
 from tests import factories
 from tests.support.asking import extend, held_codes, hold, release, seat
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, wait_for_the_clock
-from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
+from tests.support.passing_time import let_pass, run_out, wait_for_the_clock
+from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Work = Callable[[], Any]
-
-
-def in_line(showtime: Showtime, first: Work, second: Work, *, code: str = "A1") -> tuple[Any, Any]:
-    """Let both come to a locked seat, one after the other; then let them go. PostgreSQL serves them in this order."""
-    with in_background() as start:
-        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
-            futures = []
-            for waiting, work in enumerate((first, second), start=1):
-                futures.append(start(work))
-                wait_for_waiters(waiting)
-        return futures[0].result(DEADLINE), futures[1].result(DEADLINE)
 
 
 def expiring(showtime: Showtime) -> Work:
@@ -257,7 +244,7 @@ class TestTimeRunsOutOnTheWay:
 
     def late_extension(self, showtime: Showtime, ada: Holder, rival: Work, *, behind: str) -> tuple[Any, Any]:
         """Let a rival come first and wait for a seat of their own, `behind` the one that the extension waits for."""
-        pass_for(Hold.objects.get(holder=ada).pk, 900 - self.LEFT)
+        let_pass(900 - self.LEFT, Hold.objects.get(holder=ada).pk)
         ends_at = Hold.objects.get(holder=ada).expires_at
         with in_background() as start:
             with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, behind]):
@@ -289,7 +276,7 @@ class TestTimeRunsOutOnTheWay:
 
     def test_nobody_wants_them(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 900 - self.LEFT)
+        let_pass(900 - self.LEFT, held.hold_id)
         ends_at = Hold.objects.get().expires_at
         with in_background() as start:
             with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = 'A1'", [showtime.pk]):
@@ -306,7 +293,7 @@ class TestTimeRunsOutOnTheWay:
 class TestExtendAndExpire:
     def test_in_time(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 800)
+        let_pass(800, held.hold_id)
         extended, freed = race(lambda: extend(showtime, ada), expiring(showtime))
         assert (extended.hold_id, freed) == (held.hold_id, 0)
         assert_sound(showtime.pk)

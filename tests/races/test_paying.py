@@ -6,14 +6,12 @@ As in `test_pairs`, rivals are lined up behind a row lock, or placed at a named 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
-from bookings import payments
 from bookings.models import Booking, BookingStatus, DemoPayment, PaymentEvent, PaymentStatus
 from bookings.services import (
     Answer,
@@ -40,41 +38,19 @@ from tests.support.buying import (
     now,
 )
 from tests.support.passing_time import run_out
-from tests.support.rivals import DEADLINE, in_background, race, rows_locked, wait_for_waiters
+from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Work = Callable[[], Any]
 CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
 EXPIRED = (BookingStatus.EXPIRED, PaymentStatus.CANCELLED)
 REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> FlakyDemo:
-    flaky = FlakyDemo()
-    monkeypatch.setitem(payments.PROVIDERS, "demo", flaky)
-    return flaky
-
-
-@pytest.fixture
 def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
     """A booking of A1 and A2 that waits on the provider's page."""
     return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
-
-
-def in_line(showtime: Showtime, *works: Work) -> list[Any]:
-    """Let all of them come to what is locked, one after the other; then let them go in this order.
-
-    All changes of these seats meet at A1; those of one purchase meet before, at its payment.
-    """
-    with in_background() as start:
-        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = 'A1'", [showtime.pk]):
-            futures = []
-            for waiting, work in enumerate(works, start=1):
-                futures.append(start(work))
-                wait_for_waiters(waiting)
-        return [future.result(DEADLINE) for future in futures]
 
 
 class TestPayAndExpire:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
@@ -25,42 +24,13 @@ from tests import factories
 from tests.support.asking import held_codes, hold
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import start_paying
+from tests.support.staff import errors, messages, signed_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
 
 LEGEND = "s standard\nw standard wheelchair\nc standard companion\np premium"
 # What a page may ask the database, however much there is to show.
 ENOUGH = 25
-
-
-@pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
-
-
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(factories.UserFactory(is_staff=True, is_superuser=True))
-    return client
-
-
-def signed_in(*permissions: str) -> Client:
-    user: User = factories.UserFactory(is_staff=True)
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def errors(response: Any) -> str:
-    assert response.status_code == 200, response
-    return " ".join(re.findall(r'<ul class="errorlist[^"]*"[^>]*>(.*?)</ul>', response.content.decode(), re.DOTALL))
-
-
-def messages(response: Any) -> str:
-    return " ".join(str(message) for message in response.context["messages"])
 
 
 class TestDrawings:

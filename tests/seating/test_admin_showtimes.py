@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from cinebook.core.models import User
 from seating.admin import showtimes as admin_showtimes
 from seating.admin.showtime_form import ShowtimeForm
 from seating.models import BlockReason, Hold, Movie, Showtime
@@ -26,34 +24,13 @@ from tests.support.asking import held_codes, hold, seat
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import start_paying
 from tests.support.rivals import DEADLINE, in_background, wait_for_waiters
+from tests.support.staff import errors, messages, signed_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
 
 HOUR = dt.timedelta(hours=1)
 ADD = "/admin/seating/showtime/add/"
 LIST = "/admin/seating/showtime/"
-
-
-@pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
-
-
-@pytest.fixture
-def staff(client: Client) -> Client:
-    client.force_login(factories.UserFactory(is_staff=True, is_superuser=True))
-    return client
-
-
-def signed_in(*permissions: str) -> Client:
-    """Return the browser of somebody of the staff who may do just this."""
-    user: User = factories.UserFactory(is_staff=True)
-    for permission in permissions:
-        app, codename = permission.split(".")
-        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def when(name: str, at: dt.datetime | None) -> dict[str, str]:
@@ -91,15 +68,6 @@ def new_form(**changes: Any) -> dict[str, Any]:
         "price_premium": "12",
         **changes,
     }
-
-
-def errors(response: Any) -> str:
-    assert response.status_code == 200, response
-    return " ".join(re.findall(r'<ul class="errorlist[^"]*"[^>]*>(.*?)</ul>', response.content.decode(), re.DOTALL))
-
-
-def messages(response: Any) -> str:
-    return " ".join(str(message) for message in response.context["messages"])
 
 
 class TestAdd:

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from redis import Redis
 from structlog.testing import capture_logs
 
 from seating import ticker
 from seating.models import Hold, Seat, SeatStatus
 from seating.services import expire_holds, showtimes_with_lapsed_holds
 from tests.factories import make_showtime
-from tests.support.holds import hold, let_pass, until
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.asking import somebody_holds
+from tests.support.locks import assert_redis_says_what_postgresql_says
+from tests.support.passing_time import let_pass
+from tests.support.rivals import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,9 +40,8 @@ def ticking(quick: None) -> Iterator[ticker.Ticker]:
     clock.stop()
 
 
-def test_holds_that_run_out_are_ended_by_themselves(ticking: ticker.Ticker) -> None:
-    redis = lock_database()
-    over, live = hold(make_showtime(), "A1", "A2"), hold(make_showtime(), "A1")
+def test_holds_that_run_out_are_ended_by_themselves(redis: Redis, ticking: ticker.Ticker) -> None:
+    over, live = somebody_holds(make_showtime(), "A1", "A2"), somebody_holds(make_showtime(), "A1")
 
     let_pass(1000, over.hold_id)
     until(lambda: Hold.objects.get(pk=over.hold_id).ended_at)
@@ -84,7 +86,7 @@ def test_it_ends_when_it_is_told_and_gives_its_connection_back(quick: None, monk
 
 
 def test_an_outage_of_postgresql_is_told_once_and_survived(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
     tries = []
 
@@ -107,7 +109,10 @@ def test_an_outage_of_postgresql_is_told_once_and_survived(quick: None, monkeypa
 
 
 def test_a_showtime_that_fails_is_told_once_and_stops_no_other(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad, good = sorted((hold(make_showtime(), "A1"), hold(make_showtime(), "A1")), key=lambda held: held.showtime_id)
+    bad, good = sorted(
+        (somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")),
+        key=lambda held: held.showtime_id,
+    )
     failed = []
 
     def fail_at_one(*, showtime_id: int) -> int:
@@ -129,7 +134,7 @@ def test_a_showtime_that_fails_is_told_once_and_stops_no_other(quick: None, monk
 
 
 def test_a_mistake_of_ours_does_not_stop_the_clock(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
     tries = []
 
@@ -151,7 +156,7 @@ def test_a_mistake_of_ours_does_not_stop_the_clock(quick: None, monkeypatch: pyt
 
 
 def test_a_seat_that_stays_locked_is_tried_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=50")
     tries = []
@@ -174,7 +179,7 @@ def test_a_seat_that_stays_locked_is_tried_again(quick: None, monkeypatch: pytes
 
 
 def test_it_can_be_told_to_end_in_the_middle_of_a_tick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    holds = [hold(make_showtime(), "A1").hold_id for _showtime in range(2)]
+    holds = [somebody_holds(make_showtime(), "A1").hold_id for _showtime in range(2)]
     let_pass(1000, *holds)
     clock = ticker.HoldTicker()
     in_the_middle, may_go_on = threading.Event(), threading.Event()
@@ -198,7 +203,7 @@ def test_it_can_be_told_to_end_in_the_middle_of_a_tick(quick: None, monkeypatch:
 
 
 def test_a_hold_that_somebody_is_busy_with_is_left_for_a_later_second(quick: None) -> None:
-    busy, other = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
+    busy, other = somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")
     let_pass(1000, busy.hold_id, other.hold_id)
     clock = ticker.HoldTicker()
     try:
@@ -252,4 +257,4 @@ def test_nothing_ticks_but_a_web_process_that_serves(command: str) -> None:
     looked = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True, timeout=60)
 
     assert "MainThread" in looked.stdout
-    assert "ticker" not in looked.stdout
+    assert "Ticker" not in looked.stdout

@@ -12,6 +12,7 @@ from cinebook.core.errors import ErrorCode, Refusal
 from seating.models import Holder, Seat, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.services import HoldAnswer, ReleaseAnswer, extend_hold, hold_seats, release_seats
+from tests.factories import HolderFactory
 
 # An address at which there is no Redis.
 NOWHERE = "unix:///nonexistent/redis.sock?db=0"
@@ -19,6 +20,11 @@ NOWHERE = "unix:///nonexistent/redis.sock?db=0"
 
 def hold(showtime: Showtime, holder: Holder, *codes: str) -> HoldAnswer:
     return hold_seats(holder_id=holder.pk, user_id=holder.user_id, showtime_id=showtime.pk, codes=codes)
+
+
+def somebody_holds(showtime: Showtime, *codes: str) -> HeldSeats:
+    """Return the hold of a new guest."""
+    return hold(showtime, HolderFactory(), *codes).hold
 
 
 def extend(showtime: Showtime, holder: Holder, *codes: str) -> HeldSeats:

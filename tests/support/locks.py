@@ -5,16 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 from redis import Redis
-
-
-def lock_database() -> Redis:
-    """Return a client of the database of the seat locks, emptied."""
-    redis = Redis.from_url(settings.REDIS_URL, decode_responses=True)
-    redis.flushdb()
-    return redis
 
 
 def assert_redis_says_what_postgresql_says(redis: Redis) -> None:

@@ -9,22 +9,22 @@ import uuid
 from django.db import connection
 
 
-def pass_for(hold_id: uuid.UUID, seconds: float) -> None:
-    """Let a hold, its seats and their audit be this much older, as if the time had gone by."""
+def let_pass(seconds: float, *hold_ids: uuid.UUID) -> None:
+    """Let holds, their seats and their audit be this much older, as if the time had gone by."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH past AS (SELECT make_interval(secs => %(seconds)s) AS time), hold AS (
                 UPDATE seating_hold
                 SET locked_at = locked_at - time, expires_at = expires_at - time, max_expires_at = max_expires_at - time
-                FROM past WHERE id = %(hold)s
+                FROM past WHERE id = ANY(%(holds)s)
             ), audit AS (
-                UPDATE seat_holds SET held_at = held_at - time FROM past WHERE hold_id = %(hold)s
+                UPDATE seat_holds SET held_at = held_at - time FROM past WHERE hold_id = ANY(%(holds)s)
             )
             UPDATE seating_seat SET reserved_at = reserved_at - time, reserved_until = reserved_until - time
-            FROM past WHERE hold_id = %(hold)s
+            FROM past WHERE hold_id = ANY(%(holds)s)
             """,
-            {"hold": hold_id, "seconds": seconds},
+            {"holds": list(hold_ids), "seconds": seconds},
         )
 
 
@@ -35,7 +35,7 @@ def run_out(hold_id: uuid.UUID) -> None:
             "SELECT extract(epoch FROM expires_at - clock_timestamp()) FROM seating_hold WHERE id = %s", [hold_id]
         )
         left = float(cursor.fetchone()[0])
-    pass_for(hold_id, left + 1)
+    let_pass(left + 1, hold_id)
 
 
 def start_paying(hold_id: uuid.UUID) -> None:

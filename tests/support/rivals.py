@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cinebook.core.errors import Refusal
+from seating.models import Showtime
 
 Work = Callable[[], Any]
 # Nothing here takes a tenth of it; without it a mistake would hang the whole run.
@@ -69,18 +70,42 @@ def rows_locked(statement: str, parameters: Sequence[Any]) -> Iterator[BaseDatab
         yield rival
 
 
+def until(true: Callable[[], object], *, within: float = DEADLINE) -> None:
+    """Return as soon as something is true; fail when it is not within so many seconds."""
+    ends_at = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < ends_at, "it did not come true in time"
+        threading.Event().wait(0.002)
+
+
+def waiters() -> int:
+    """Return how many connections of the test's database wait for a lock."""
+    with connection.cursor() as cursor:
+        # Within a transaction the same would be seen for ever.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])
+
+
 def wait_for_waiters(count: int) -> None:
     """Return when this many connections of the test's database wait for a lock."""
-    ends_at = time.monotonic() + DEADLINE
-    while time.monotonic() < ends_at:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'
-                """
-            )
-            if cursor.fetchone()[0] >= count:
-                return
-        threading.Event().wait(0.002)
-    raise AssertionError(f"fewer than {count} connections wait for a lock")
+    until(lambda: waiters() >= count)
+
+
+def in_line(showtime: Showtime, *works: Work, code: str = "A1") -> list[Any]:
+    """Let all come to a seat, one after the other, while somebody has locked it; then let them go, in this order.
+
+    All changes of this seat meet at its row; those of one purchase meet before, at its payment.
+
+    Returns:
+        Their outcomes.
+    """
+    with in_background() as start:
+        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
+            futures = []
+            for waiting, work in enumerate(works, start=1):
+                futures.append(start(work))
+                wait_for_waiters(waiting)
+        return [future.result(DEADLINE) for future in futures]

@@ -32,7 +32,7 @@ from tests.support.buying import (
     purchase,
 )
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out
+from tests.support.passing_time import let_pass, run_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
@@ -206,7 +206,7 @@ class TestPaying:
     ) -> None:
         settings.PAYMENT_SECONDS = 1200
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 600)
+        let_pass(600, held.hold_id)
         booking = buy(held, "stall").booking
 
         assert now(booking) == (BookingStatus.PENDING, PaymentStatus.PENDING)
@@ -252,7 +252,7 @@ class TestDecline:
 
     def test_it_has_two_minutes_at_the_least(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 890)
+        let_pass(890, held.hold_id)
         Hold.objects.filter(pk=held.hold_id).update(max_expires_at=held.locked_at)
         with refused(ErrorCode.PAYMENT_DECLINED):
             buy(held, "decline")

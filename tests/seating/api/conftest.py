@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import redis
-from django.conf import settings
 
 from seating.identity import token_for_guest, tokens_for_user
 from seating.models import Showtime
 from tests.factories import UserFactory, make_showtime
 from tests.support.api import ApiClient
-
-
-@pytest.fixture(autouse=True)
-def empty_redis() -> None:
-    """Locks and rate limits of one test must not meet those of the next."""
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.flushdb()
 
 
 @pytest.fixture

@@ -13,11 +13,14 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.wsgi import get_wsgi_application
 
 from cinebook.core.rest import MAX_BODY
+from cinebook.wsgi_in_threads import WsgiInThreads
 from seating.identity import token_for_guest
 from seating.models import Hold, Showtime
 from tests.factories import make_showtime
 from tests.support.api import ApiClient
 from tests.support.openapi import openapi
+
+pytestmark = pytest.mark.django_db
 
 # What json.loads, DRF or PostgreSQL might stumble over.
 BODIES: dict[str, bytes] = {
@@ -121,16 +124,27 @@ class TestBodies:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_body_of_unknown_length_is_not_taken_for_none() -> None:
-    showtime = make_showtime()
-    token = token_for_guest()["access"]
-    guest = ApiClient(token=token)
-    guest.ask("POST", f"showtimes/{showtime.pk}/seats/lock", {"seats": ["A1", "A2"]})
+class TestBodiesOfUnknownLength:
+    """A DELETE that names A1 must never be taken for one that names nothing, which lets go of all."""
 
-    status, answer = async_to_sync(_delete_chunked)(f"/api/v1/showtimes/{showtime.pk}/seats/unlock", token)
+    def test_our_server_reads_them(self) -> None:
+        status, answer, left = self.let_go_of_a1(WsgiInThreads(get_wsgi_application(), threads=1))
 
-    assert (status, answer["code"]) == (400, "invalid_data")
-    assert guest.ask("GET", "holds").json()["results"][0]["seats"] == ["A1", "A2"]
+        assert (status, answer["released"], left) == (200, ["A1"], ["A2"])
+
+    def test_behind_a_server_that_does_not_count_them_they_are_refused(self) -> None:
+        status, answer, left = self.let_go_of_a1(WSGIMiddleware(get_wsgi_application()))
+
+        assert (status, answer["code"], left) == (400, "invalid_data", ["A1", "A2"])
+
+    def let_go_of_a1(self, server: Any) -> tuple[int, dict[str, Any], list[str]]:
+        """Return the status, the answer, and the seats that are left of A1 and A2."""
+        showtime = make_showtime()
+        token = token_for_guest()["access"]
+        guest = ApiClient(token=token)
+        guest.ask("POST", f"showtimes/{showtime.pk}/seats/lock", {"seats": ["A1", "A2"]})
+        status, answer = async_to_sync(_delete_chunked)(server, f"/api/v1/showtimes/{showtime.pk}/seats/unlock", token)
+        return status, answer, guest.ask("GET", "holds").json()["results"][0]["seats"]
 
 
 class TestAddresses:
@@ -173,6 +187,9 @@ class TestAddresses:
         purchase = {"contact": {"name": "Ada", "email": "ada@example.org"}, "payment": {"provider": "demo"}}
         reference = guest.ask("POST", "bookings", {"hold_id": bought, **purchase}).json()["reference"]
         hold_id = guest.ask("POST", f"showtimes/{showtime.pk}/seats/A1/hold").json()["hold_id"]
+        other = guest.ask("POST", f"showtimes/{make_showtime().pk}/seats/A1/hold").json()["hold_id"]
+        purchase = {"contact": {"name": "Ada", "email": "ada@example.org"}, "payment": {"provider": "demo"}}
+        reference = guest.ask("POST", "bookings", {"hold_id": other, **purchase}).json()["reference"]
         for path, methods in openapi()["paths"].items():
             row_id = showtime.movie_id if "movies" in path else showtime.pk
             url = path.format(id=row_id, code="A1", hold_id=hold_id, reference=reference, provider="demo")
@@ -187,8 +204,8 @@ class TestAddresses:
                 assert (head.status_code, head.content) == (HTTPStatus.OK, b"")
 
 
-async def _delete_chunked(path: str, token: str) -> tuple[int, dict[str, Any]]:
-    """Send a DELETE with a chunked body through the WSGI application as the server runs it."""
+async def _delete_chunked(application: Any, path: str, token: str) -> tuple[int, dict[str, Any]]:
+    """Send a DELETE of A1 with a chunked body."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -208,7 +225,7 @@ async def _delete_chunked(path: str, token: str) -> tuple[int, dict[str, Any]]:
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8000),
     }
-    server = ApplicationCommunicator(WSGIMiddleware(get_wsgi_application()), scope)
+    server = ApplicationCommunicator(application, scope)
     await server.send_input({"type": "http.request", "body": b'{"seats": ["A1"]}', "more_body": False})
     start = await server.receive_output(5)
     body = b""

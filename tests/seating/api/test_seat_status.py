@@ -12,6 +12,8 @@ from tests.factories import HoldFactory, make_showtime
 from tests.seating.api.conftest import bearer
 from tests.support.api import ApiClient
 
+pytestmark = pytest.mark.django_db
+
 
 def status(client: ApiClient, showtime: Showtime, **headers: str) -> Any:
     return client.ask("GET", f"showtimes/{showtime.pk}/seats/status", **headers)

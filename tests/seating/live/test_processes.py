@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from cinebook.engines.throwaway import Engines, running_engines
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 START_SECONDS = 40.0
@@ -90,13 +90,6 @@ class House:
 
     def let_go(self, web: Web) -> None:
         web.ask("DELETE", f"showtimes/{self.showtime_id}/seats/unlock", {}, self.token)
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:

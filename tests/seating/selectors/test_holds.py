@@ -20,21 +20,6 @@ from tests.support.passing_time import run_out, start_paying
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return factories.make_showtime()
-
-
-@pytest.fixture
-def ada() -> Holder:
-    return factories.HolderFactory()
-
-
 def test_all_of_a_holders_oldest_first(
     showtime: Showtime, ada: Holder, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

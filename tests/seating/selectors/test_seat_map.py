@@ -19,26 +19,6 @@ from tests.support.passing_time import run_out, start_paying
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return factories.make_showtime()
-
-
-@pytest.fixture
-def ada() -> Holder:
-    return factories.HolderFactory()
-
-
-@pytest.fixture
-def ben() -> Holder:
-    return factories.HolderFactory()
-
-
 def seen(showtime: Showtime, viewer: Holder | None, *codes: str) -> list[str]:
     snapshot = seat_snapshot(showtime_id=showtime.pk, holder_id=viewer.pk if viewer else None)
     return [snapshot.seats[code].value for code in codes]

@@ -1,55 +1,12 @@
-"""A showtime, some people, and an ear for events."""
-
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
-from pytest_django import Settings
 
-from seating.models import Holder, Showtime
-from tests import factories
-from tests.support.asking import NOWHERE
+from seating.models import Holder
+from tests.support.sale_fixtures import ada, ben, either_way, events, showtime, without_redis
 
-
-@pytest.fixture(autouse=True)
-def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is told to browsers, in order."""
-    sent: list[Any] = []
-    monkeypatch.setattr("seating.services.announcing.broadcast.send", sent.append)
-    return sent
-
-
-@pytest.fixture
-def showtime() -> Showtime:
-    return factories.make_showtime()
-
-
-@pytest.fixture
-def ada() -> Holder:
-    """A guest."""
-    return factories.HolderFactory()
-
-
-@pytest.fixture
-def ben() -> Holder:
-    """A user."""
-    return factories.HolderFactory(guest_key=None, user=factories.UserFactory())
+__all__ = ["ada", "ben", "either_way", "events", "showtime", "without_redis"]
 
 
 @pytest.fixture
 def people(ada: Holder, ben: Holder) -> tuple[Holder, Holder]:
     """Both of them."""
     return ada, ben
-
-
-@pytest.fixture
-def without_redis(settings: Settings) -> None:
-    settings.REDIS_URL = NOWHERE
-
-
-@pytest.fixture(params=["with Redis", "without Redis"])
-def either_way(request: pytest.FixtureRequest) -> None:
-    """The test runs twice: what is promised is promised by PostgreSQL alone."""
-    if request.param == "without Redis":
-        request.getfixturevalue("without_redis")

@@ -15,7 +15,7 @@ from seating.models import Hold, Holder, Showtime, ShowtimeSales
 from seating.services import extend_hold
 from tests.support.asking import extend, hold, refused, release, seat
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, start_paying
+from tests.support.passing_time import let_pass, run_out, start_paying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECOND = dt.timedelta(seconds=1)
@@ -27,7 +27,7 @@ class TestExtend:
     def test_the_end_slides(self, showtime: Showtime, ada: Holder, settings: Settings, seconds: int) -> None:
         settings.SEAT_HOLD_SECONDS = seconds
         held = hold(showtime, ada, "A1", "A2").hold
-        pass_for(held.hold_id, seconds - 10)
+        let_pass(seconds - 10, held.hold_id)
         extended = extend(showtime, ada)
 
         assert extended.seats == ("A1", "A2")
@@ -45,7 +45,7 @@ class TestExtend:
     def test_never_past_the_cap_and_there_it_stays(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1").hold
         for _ in range(3):
-            pass_for(held.hold_id, 850)
+            let_pass(850, held.hold_id)
             held = extend(showtime, ada)
             assert held.expires_at <= held.max_expires_at
         assert held.expires_at == held.max_expires_at
@@ -57,7 +57,7 @@ class TestExtend:
     def test_never_shorter_than_it_was(self, showtime: Showtime, ada: Holder) -> None:
         """A payment that was declined leaves a hold some time, past the cap if need be."""
         held = hold(showtime, ada, "A1").hold
-        pass_for(held.hold_id, 2690)
+        let_pass(2690, held.hold_id)
         beyond = held.server_time + 120 * SECOND
         Hold.objects.update(expires_at=beyond)
         seat_row = seat(showtime, "A1")

@@ -28,7 +28,7 @@ from seating.services import (
 )
 from tests.support.asking import hold, refused, release, seat
 from tests.support.ledger import assert_sound, replay
-from tests.support.passing_time import pass_for, start_paying
+from tests.support.passing_time import let_pass, start_paying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECOND = dt.timedelta(seconds=1)
@@ -97,7 +97,7 @@ class TestSuccess:
 
     def test_a_hold_grows_and_its_time_is_renewed(self, showtime: Showtime, ada: Holder) -> None:
         first = hold(showtime, ada, "A1").hold
-        pass_for(first.hold_id, 600)
+        let_pass(600, first.hold_id)
         answer = hold(showtime, ada, "A2")
 
         assert answer.hold.hold_id == first.hold_id

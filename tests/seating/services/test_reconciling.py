@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -19,17 +20,14 @@ from seating.selectors.holds import HeldSeats
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import expire_holds, extend_hold, hold_seats, reconcile_seats, reconciling, release_seats
 from tests.factories import HolderFactory, UserFactory, make_showtime
-from tests.support.holds import Aside, hold, let_pass, somebody_waits_for_a_lock, until
-from tests.support.locks import assert_redis_says_what_postgresql_says, lock_database
+from tests.support.asking import hold, somebody_holds
+from tests.support.locks import assert_redis_says_what_postgresql_says
+from tests.support.passing_time import let_pass
+from tests.support.rivals import in_background, race, until, waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOWHERE = "unix:///nonexistent/redis.sock?db=0"
-
-
-@pytest.fixture
-def redis() -> Redis:
-    return lock_database()
 
 
 def broken() -> set[str]:
@@ -70,7 +68,7 @@ def change_lock(redis: Redis, held: HeldSeats, code: str, **fields: Any) -> None
 
 
 def test_what_has_run_out_is_freed_with_its_locks_and_its_audit(redis: Redis) -> None:
-    over, live = hold(make_showtime(), "A1", "A2"), hold(make_showtime(), "B3")
+    over, live = somebody_holds(make_showtime(), "A1", "A2"), somebody_holds(make_showtime(), "B3")
     let_pass(1000, over.hold_id)
 
     report = reconcile_seats()
@@ -85,7 +83,7 @@ def test_what_has_run_out_is_freed_with_its_locks_and_its_audit(redis: Redis) ->
 
 
 def test_a_second_run_finds_nothing_to_do(redis: Redis) -> None:
-    over, _live = hold(make_showtime(), "A1"), hold(make_showtime(), "B3")
+    over, _live = somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "B3")
     let_pass(1000, over.hold_id)
     redis.flushdb()
     reconcile_seats()
@@ -96,7 +94,7 @@ def test_a_second_run_finds_nothing_to_do(redis: Redis) -> None:
 
 
 def test_seats_of_a_hold_that_ended_are_freed_once_their_time_is_over(redis: Redis) -> None:
-    held = hold(make_showtime(), "A1", "A2")
+    held = somebody_holds(make_showtime(), "A1", "A2")
     end(held)
     assert "a seat is reserved by a hold that has ended" in broken()
 
@@ -110,7 +108,7 @@ def test_seats_of_a_hold_that_ended_are_freed_once_their_time_is_over(redis: Red
 
 
 def test_a_seat_that_waits_for_the_payment_of_a_hold_that_nobody_pays_is_freed_too(redis: Redis) -> None:
-    held = hold(make_showtime(), "A1", "A2")
+    held = somebody_holds(make_showtime(), "A1", "A2")
     let_pass(1000, held.hold_id)
     update_seats(held.hold_id, paying=True)
     assert expire_holds(showtime_id=held.showtime_id) == 0, "the clock alone leaves it alone"
@@ -122,7 +120,7 @@ def test_a_seat_that_waits_for_the_payment_of_a_hold_that_nobody_pays_is_freed_t
 
 
 def test_a_hold_that_is_being_paid_is_left_alone_and_so_is_what_redis_has_of_it(redis: Redis) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
     update_seats(held.hold_id, paying=True)
     Hold.objects.filter(pk=held.hold_id).update(paying=True)
@@ -137,7 +135,7 @@ def test_a_hold_that_is_being_paid_is_left_alone_and_so_is_what_redis_has_of_it(
 
 def test_an_audit_row_that_was_left_open_does_not_keep_its_seat_from_being_held_again(redis: Redis) -> None:
     showtime = make_showtime()
-    held = hold(showtime, "A1")
+    held = somebody_holds(showtime, "A1")
     release_seats(holder_id=held.holder_id, showtime_id=showtime.pk)
     SeatHold.objects.filter(hold=held.hold_id).update(ended_at=None, end_reason="")
     assert "a reserved seat and the audit of its hold do not agree" in broken()
@@ -145,15 +143,15 @@ def test_an_audit_row_that_was_left_open_does_not_keep_its_seat_from_being_held_
     assert reconcile_seats().repaired_rows == 1
 
     assert not broken()
-    assert hold(showtime, "A1").seats == ("A1",)
+    assert somebody_holds(showtime, "A1").seats == ("A1",)
 
 
 def test_a_hold_whose_seats_were_all_taken_over_comes_to_its_end(redis: Redis) -> None:
     showtime = make_showtime()
-    late = hold(showtime, "A1", "A2")
+    late = somebody_holds(showtime, "A1", "A2")
     let_pass(1000, late.hold_id)
     redis.flushdb()
-    new = hold(showtime, "A1", "A2")
+    new = somebody_holds(showtime, "A1", "A2")
     assert Hold.objects.get(pk=late.hold_id).ended_at is None
 
     assert reconcile_seats().expired_seats == 0
@@ -166,7 +164,10 @@ def test_a_hold_whose_seats_were_all_taken_over_comes_to_its_end(redis: Redis) -
 
 
 def test_a_showtime_at_which_a_step_fails_does_not_stop_the_others(redis: Redis) -> None:
-    stuck, fine = sorted((hold(make_showtime(), "A1"), hold(make_showtime(), "A1")), key=lambda held: held.showtime_id)
+    stuck, fine = sorted(
+        (somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")),
+        key=lambda held: held.showtime_id,
+    )
     let_pass(1000, stuck.hold_id, fine.hold_id)
     with connection.cursor() as cursor:
         # The ledger already has the line that ending this hold would write.
@@ -181,13 +182,13 @@ def test_a_showtime_at_which_a_step_fails_does_not_stop_the_others(redis: Redis)
 
 
 def test_a_seat_that_stays_locked_is_left_to_the_next_run(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy, fine = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
+    busy, fine = somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")
     let_pass(1000, busy.hold_id, fine.hold_id)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=100")
 
     with transaction.atomic():
         Seat.objects.select_for_update(no_key=True).get(hold=busy.hold_id)
-        report: Any = Aside(reconcile_seats).result()
+        [report] = race(reconcile_seats)
 
     assert (report.expired_seats, report.failures) == (1, [])
     assert reconcile_seats().expired_seats == 1
@@ -195,7 +196,7 @@ def test_a_seat_that_stays_locked_is_left_to_the_next_run(redis: Redis, monkeypa
 
 def test_strays_of_several_holds_are_freed_together(redis: Redis) -> None:
     showtime = make_showtime()
-    ended, other = hold(showtime, "A1"), hold(showtime, "B1")
+    ended, other = somebody_holds(showtime, "A1"), somebody_holds(showtime, "B1")
     end(ended)
     let_pass(1000, ended.hold_id)
     update_seats(other.hold_id, paying=True)
@@ -211,8 +212,8 @@ def test_strays_of_several_holds_are_freed_together(redis: Redis) -> None:
 
 def test_after_a_flush_everything_is_written_anew(redis: Redis) -> None:
     user = HolderFactory(user=UserFactory(), guest_key=None)
-    hold(make_showtime(), "A1", "A2", holder=user)
-    hold(make_showtime(), "B3")
+    hold(make_showtime(), user, "A1", "A2")
+    somebody_holds(make_showtime(), "B3")
     redis.flushdb()
 
     mended = reconcile_seats().locks
@@ -222,7 +223,7 @@ def test_after_a_flush_everything_is_written_anew(redis: Redis) -> None:
 
 
 def test_what_is_right_is_not_written_again(redis: Redis) -> None:
-    held = hold(make_showtime(), "A1", "A2")
+    held = somebody_holds(make_showtime(), "A1", "A2")
     before = redis.get(lock_key(held, "A1"))
     assert "nonce" in json.loads(before)
 
@@ -270,7 +271,7 @@ def test_what_is_right_is_not_written_again(redis: Redis) -> None:
     ],
 )
 def test_whatever_is_wrong_is_right_after_one_run(redis: Redis, damage: Any) -> None:
-    held = hold(make_showtime(), "A1", "A2")
+    held = somebody_holds(make_showtime(), "A1", "A2")
     damage(redis, held)
 
     reconcile_seats()
@@ -289,7 +290,7 @@ def test_locks_of_a_showtime_without_any_hold_are_found_and_removed(redis: Redis
 
 
 def test_an_attempt_that_is_under_way_keeps_its_provisional_locks(redis: Redis) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     owner = locks.LockOwner(holder_id=HolderFactory().pk, user_id=None)
     assert not locks.acquire(showtime_id=held.showtime_id, codes=["B1"], owner=owner, nonce=uuid.uuid4())
     before = redis.get(lock_key(held, "B1"))
@@ -302,7 +303,7 @@ def test_an_attempt_that_is_under_way_keeps_its_provisional_locks(redis: Redis) 
 
 
 def test_without_redis_it_does_what_postgresql_needs_and_says_so(redis: Redis, settings: Settings) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     let_pass(1000, held.hold_id)
     settings.REDIS_URL = NOWHERE
 
@@ -316,7 +317,7 @@ def test_without_redis_it_does_what_postgresql_needs_and_says_so(redis: Redis, s
 def test_a_redis_that_goes_away_on_the_way_is_no_failure(
     redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
-    hold(make_showtime(), "A1")
+    somebody_holds(make_showtime(), "A1")
     step = getattr(mending, after)
 
     def do_and_leave(**given: Any) -> Any:
@@ -335,12 +336,12 @@ def test_a_redis_that_goes_away_on_the_way_is_no_failure(
 
 
 def test_two_reconcilers_at_once_do_everything_once(redis: Redis) -> None:
-    holds = [hold(make_showtime(), "A1", "A2") for _number in range(6)]
+    holds = [somebody_holds(make_showtime(), "A1", "A2") for _number in range(6)]
     over = [held.hold_id for held in holds[:3]]
     let_pass(1000, *over)
     redis.flushdb()
 
-    reports: list[Any] = [run.result() for run in [Aside(reconcile_seats), Aside(reconcile_seats)]]
+    reports = race(reconcile_seats, reconcile_seats)
 
     assert sum(report.expired_seats for report in reports) == 6
     assert all(report.failures == [] for report in reports)
@@ -350,7 +351,7 @@ def test_two_reconcilers_at_once_do_everything_once(redis: Redis) -> None:
 
 
 def test_a_showtime_that_another_reconciler_is_at_is_passed_over(redis: Redis) -> None:
-    hold(make_showtime(), "A1")
+    somebody_holds(make_showtime(), "A1")
     redis.flushdb()
 
     with transaction.atomic():
@@ -358,19 +359,19 @@ def test_a_showtime_that_another_reconciler_is_at_is_passed_over(redis: Redis) -
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended('reconcile showtime', id)) FROM seating_showtime"
             )
-        report: Any = Aside(reconcile_seats).result()
+        [report] = race(reconcile_seats)
 
     assert report.locks == mending.Mended()
     assert not redis.keys()
 
 
 def test_a_hold_that_is_being_extended_is_left_to_whoever_extends_it(redis: Redis) -> None:
-    busy, other = hold(make_showtime(), "A1"), hold(make_showtime(), "A1")
+    busy, other = somebody_holds(make_showtime(), "A1"), somebody_holds(make_showtime(), "A1")
     redis.flushdb()
 
     with transaction.atomic():
         Hold.objects.select_for_update(no_key=True).get(pk=busy.hold_id)
-        report: Any = Aside(reconcile_seats).result()
+        [report] = race(reconcile_seats)
         assert report.locks.locks_written == 1
         assert redis.exists(lock_key(other, "A1"))
         assert not redis.exists(lock_key(busy, "A1"))
@@ -386,17 +387,17 @@ def test_a_release_in_the_middle_of_it_leaves_no_ghost(
     monkeypatch: pytest.MonkeyPatch,
     guarded: bool,  # noqa: FBT001
 ) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     redis.flushdb()
     mend = mending.mend
-    releases: list[Aside] = []
+    releases: list[Future[Any]] = []
 
     def mend_while_somebody_releases(**given: Any) -> mending.Mended | None:
         def release() -> None:
             release_seats(holder_id=held.holder_id, showtime_id=held.showtime_id)
 
-        releases.append(Aside(release))
-        until(lambda: somebody_waits_for_a_lock() or not releases[0].is_alive())
+        releases.append(start(release))
+        until(lambda: waiters() or releases[0].done())
         return mend(**given)
 
     def read_without_locking(**given: Any) -> set[uuid.UUID]:
@@ -406,7 +407,8 @@ def test_a_release_in_the_middle_of_it_leaves_no_ghost(
     if not guarded:
         monkeypatch.setattr(reconciling, "lock_unended_holds", read_without_locking)
 
-    reconcile_seats()
+    with in_background() as start:
+        reconcile_seats()
     releases[0].result()
 
     assert Hold.objects.get(pk=held.hold_id).end_reason == "released"
@@ -416,13 +418,13 @@ def test_a_release_in_the_middle_of_it_leaves_no_ghost(
 def test_whoever_takes_a_seat_while_it_is_reconciled_keeps_their_lock(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = hold(make_showtime(), "A1")
+    held = somebody_holds(make_showtime(), "A1")
     redis.set(lock_key(held, "B1"), json.dumps({"fence": 1, "hold_id": "a ghost", "owner": "0"}), px=600_000)
     look = mending.look
 
     def look_before_somebody_takes_it(**given: Any) -> mending.Seen | None:
         seen = look(**given)
-        Aside(lambda: hold(Hold.objects.get(pk=held.hold_id).showtime, "B1")).result()
+        race(lambda: somebody_holds(Hold.objects.get(pk=held.hold_id).showtime, "B1"))
         return seen
 
     monkeypatch.setattr(mending, "look", look_before_somebody_takes_it)

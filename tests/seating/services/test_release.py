@@ -14,7 +14,7 @@ from seating.models import Hold, Holder, SeatEvent, SeatHold, Showtime, Showtime
 from seating.services import announcing, release_seats
 from tests.support.asking import NOWHERE, held_codes, hold, refused, release
 from tests.support.ledger import assert_sound
-from tests.support.passing_time import pass_for, run_out, start_paying
+from tests.support.passing_time import let_pass, run_out, start_paying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,7 +39,7 @@ class TestRelease:
 
     def test_some_and_the_others_are_renewed(self, showtime: Showtime, ada: Holder) -> None:
         held = hold(showtime, ada, "A1", "A2", "C1").hold
-        pass_for(held.hold_id, 300)
+        let_pass(300, held.hold_id)
         answer = release(showtime, ada, "A2")
 
         assert answer.hold is not None

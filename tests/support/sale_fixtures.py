@@ -1,14 +1,16 @@
-"""A showtime, some people, a provider that can be away, and an ear for events."""
+"""A showtime, some people, a provider that can be away, an ear for events, and a Redis that can be away."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from bookings import payments
 from seating.models import Holder, Showtime
 from tests import factories
+from tests.support.asking import NOWHERE
 from tests.support.buying import FlakyDemo
 
 
@@ -43,3 +45,15 @@ def ada() -> Holder:
 def ben() -> Holder:
     """A user."""
     return factories.HolderFactory(guest_key=None, user=factories.UserFactory())
+
+
+@pytest.fixture
+def without_redis(settings: Settings) -> None:
+    settings.REDIS_URL = NOWHERE
+
+
+@pytest.fixture(params=["with Redis", "without Redis"])
+def either_way(request: pytest.FixtureRequest) -> None:
+    """The test runs twice: what is promised is promised by PostgreSQL alone."""
+    if request.param == "without Redis":
+        request.getfixturevalue("without_redis")
