@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Collection
 
 import structlog
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg import errors
 
 from cinebook.core.errors import Refusal
 from seating.services.holding import release_seats
@@ -75,18 +76,26 @@ def stay(*, holder_id: int, showtime_id: int | None = None) -> None:
         holder_id: who.
         showtime_id: where and when; None for all their holds.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE seating_hold SET left_at = NULL, visited_at = clock_timestamp()
-            WHERE id IN (
-                SELECT id FROM seating_hold
-                WHERE holder_id = %(holder)s AND showtime_id = coalesce(%(showtime)s, showtime_id) AND ended_at IS NULL
-                FOR NO KEY UPDATE SKIP LOCKED
+    try:
+        with connection.cursor() as cursor:
+            # It waits, for what is not noted here counts as left as soon as the page before says goodbye.
+            cursor.execute(
+                """
+                UPDATE seating_hold SET left_at = NULL, visited_at = clock_timestamp()
+                WHERE id IN (
+                    SELECT id FROM seating_hold
+                    WHERE holder_id = %(holder)s AND showtime_id = coalesce(%(showtime)s, showtime_id)
+                      AND ended_at IS NULL
+                    ORDER BY id
+                    FOR NO KEY UPDATE
+                )
+                """,
+                {"holder": holder_id, "showtime": showtime_id},
             )
-            """,
-            {"holder": holder_id, "showtime": showtime_id},
-        )
+    except OperationalError as error:
+        # A row that stays locked keeps no page from opening.
+        if not isinstance(error.__cause__, errors.LockNotAvailable):
+            raise
 
 
 def still_there(*, hold_id: uuid.UUID) -> None:
