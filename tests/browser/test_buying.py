@@ -196,6 +196,8 @@ def test_who_is_busy_at_the_checkout_keeps_the_seats(chromium: Browser, live_ser
         page.clock.install()
         pick(page, "A1")
         go_to_checkout(page)
+        # From then on the script counts.
+        expect(page.get_by_role("timer")).to_be_visible()
         before = Hold.objects.get().expires_at
         page.clock.run_for(70_000)
         with page.expect_response("**/extend-lock"):
