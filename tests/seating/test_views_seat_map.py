@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, TestCase
 from django.utils import timezone
 
 from cinebook.core.rate_limits import RateLimit
@@ -54,7 +54,9 @@ def holder_of(client: Client) -> Holder:
 
 def somebody_holds(showtime: Showtime, *codes: str) -> Holder:
     holder = HolderFactory()
-    hold_seats(holder_id=holder.pk, user_id=None, showtime_id=showtime.pk, codes=codes)
+    # Until it is told after the commit that the seats were granted, their locks say that PostgreSQL is deciding.
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        hold_seats(holder_id=holder.pk, user_id=None, showtime_id=showtime.pk, codes=codes)
     return holder
 
 
