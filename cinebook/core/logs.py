@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+import re
 from typing import Any
 
 import structlog
@@ -15,12 +16,22 @@ def without_request_starts(logger: Any, name: str, event: structlog.typing.Event
     return event
 
 
+# The address of a link for a new password holds what is as good as the password.
+SECRET_PATH = re.compile(r"(/accounts/password/reset/[^/\s]+/)[^/\s]+")
+
+
+def without_secrets(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Take the secret out of the addresses that a line tells."""
+    return {key: SECRET_PATH.sub(r"\1…", value) if isinstance(value, str) else value for key, value in event.items()}
+
+
 SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
+    without_secrets,
 ]
 
 

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 # From a page's end to the release. Long enough for a tab that only polls, every 10 s, to be heard of; with the ticker's
 # second it stays below the 15 s that are promised.
-GRACE = dt.timedelta(seconds=12)
+GRACE = dt.timedelta(seconds=11)
 # A socket that is open so long after the note is another tab's: the closed page's own has ended by then.
 SETTLED = dt.timedelta(seconds=3)
 # A browser opens the next page first and closes the old one then: what the old one says so soon after is not the news.

@@ -54,6 +54,7 @@ def holder_of(client: Client) -> Holder:
 
 def somebody_holds(showtime: Showtime, *codes: str) -> Holder:
     holder = HolderFactory()
+    # Until it is told after the commit that the seats were granted, their locks say that PostgreSQL is deciding.
     with TestCase.captureOnCommitCallbacks(execute=True):
         hold_seats(holder_id=holder.pk, user_id=None, showtime_id=showtime.pk, codes=codes)
     return holder
