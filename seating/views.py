@@ -45,11 +45,14 @@ A_NUMBER = re.compile(r"[1-9][0-9]{0,2}")
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What is on, on the day that `?day=` names; today, if it names none of the strip."""
+    """What is on, on the day that `?day=` names; if it names none of the strip, on the first that has films left."""
     now = timezone.now()
     today = timezone.localdate(now)
     days = [today + dt.timedelta(days=number) for number in range(DAYS)]
-    day = next((day for day in days if day.isoformat() == request.GET.get("day")), today)
+    # Late in the evening nobody is greeted by a dark screen.
+    first_day = programme.first_day(now=now)
+    first_day = first_day if first_day in days else today
+    day = next((day for day in days if day.isoformat() == request.GET.get("day")), first_day)
     return render(
         request,
         "seating/home.html",
@@ -57,6 +60,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "days": days,
             "day": day,
             "today": today,
+            "first_day": first_day,
             "next_day": day + dt.timedelta(days=1) if day != days[-1] else None,
             "films": programme.day_programme(day=day, now=now),
         },

@@ -8,7 +8,7 @@ import itertools
 import uuid
 
 from django.db import models
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -70,6 +70,12 @@ def day_programme(*, day: dt.date, now: dt.datetime) -> list[MovieListings]:
     for listing in _listings(showtimes, now):
         by_movie.setdefault(listing.showtime.movie_id, []).append(listing)
     return [MovieListings(listings[0].showtime.movie, listings) for listings in by_movie.values()]
+
+
+def first_day(*, now: dt.datetime) -> dt.date | None:
+    """Return the day, on the cinema's clock, of the first showtime that is still sold at an aware time, if any."""
+    starts_at = _upcoming(now).aggregate(first=Min("starts_at"))["first"]
+    return timezone.localdate(starts_at) if starts_at else None
 
 
 def movie_programme(*, movie: Movie, now: dt.datetime) -> list[DayListings]:

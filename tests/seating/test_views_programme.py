@@ -57,8 +57,16 @@ class TestHome:
 
     def test_a_day_is_a_day_on_the_clock_of_the_cinema(self, client: Client) -> None:
         make_showtime(movie=MovieFactory(title="Night"), starts_at=dt.datetime(2026, 11, 20, 23, 30, tzinfo=dt.UTC))
-        assert "Night" not in page(client, "/")
+        assert "Night" not in page(client, "/?day=2026-11-20")
         assert "Night" in page(client, "/?day=2026-11-21")
+
+    def test_when_the_day_is_over_the_next_one_with_films_is_shown(self, client: Client) -> None:
+        make_showtime(movie=MovieFactory(title="Over"), starts_at=NOW - 2 * HOUR)
+        make_showtime(movie=MovieFactory(title="The next"), starts_at=NOW + 48 * HOUR)
+        html = page(client, "/")
+        assert "The next" in html
+        assert re.search(r'href="/"\s+aria-current="date"', html)
+        assert "The screen is dark" in page(client, "/?day=2026-11-20")
 
     def test_does_not_offer_what_no_longer_sells(self, client: Client) -> None:
         make_showtime(movie=MovieFactory(title="Begun"), starts_at=NOW - HOUR)
@@ -94,10 +102,10 @@ class TestHome:
         sell(showtime, 18)
         assert "Sold out" in page(client, "/")
 
-    def test_four_statements_however_long_the_bill(self, client: Client, django_assert_max_num_queries: Any) -> None:
+    def test_five_statements_however_long_the_bill(self, client: Client, django_assert_max_num_queries: Any) -> None:
         for number in range(5):
             make_showtime(starts_at=NOW + number * HOUR)
-        with django_assert_max_num_queries(4):
+        with django_assert_max_num_queries(5):
             page(client, "/")
 
 

@@ -323,9 +323,9 @@ class TestLeaving:
         press(client, showtime, seat="A1")
         self.leave(client, showtime, self.opened_at(client, showtime))
         assert let_go_of_left_holds() == 0
-        self.ago(11)
+        self.ago(10.5)
         assert let_go_of_left_holds() == 0
-        self.ago(12.5)
+        self.ago(11.5)
         assert let_go_of_left_holds() == 1
         assert Hold.objects.get().end_reason == "released"
         assert Seat.objects.get(showtime=showtime, code="A1").status == SeatStatus.AVAILABLE
