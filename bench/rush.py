@@ -1,10 +1,10 @@
-"""A rush on one showtime: many people take, keep, let go and buy seats at once, as fast as they are answered.
+"""A rush on one showtime: many people take, keep, let go and buy seats at once.
 
     make run                                     # in one terminal
     .venv/bin/python bench/rush.py --seconds 60  # in another
 
 Prints how long each kind of answer took and how often each came, and ends with an error if an answer was none of the
-contract's, or if two people were told that they hold the same seat. What it says of speed is true for one machine at
+contract's, or if a seat was sold twice. What it says of speed is true for one machine at
 one time: compare only what was measured in one run.
 """
 
@@ -82,10 +82,15 @@ class Record:
             self.faults.append(f"{kind}: {status} {answer}")
 
 
-async def rush(client: Client, showtime: int, codes: list[str], until: float, record: Record) -> None:
-    """Be one person: take one to six random seats, then keep them, let go of them, or buy them."""
+async def rush(client: Client, showtime: int, codes: list[str], until: float, record: Record, *, pause: float) -> None:
+    """Be one person: take one to six random seats, then keep them, let go of them, or buy them.
+
+    Args:
+        pause: how long they think before each step, in seconds, give or take a half.
+    """
     base = f"showtimes/{showtime}/seats"
     while time.monotonic() < until:
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         wanted = random.sample(codes, random.randint(1, MOST_SEATS))
         status, answer, took = await client.ask("POST", f"{base}/lock", {"seats": wanted})
         record.add("lock", status, answer, took)
@@ -94,6 +99,7 @@ async def rush(client: Client, showtime: int, codes: list[str], until: float, re
             continue
         if status >= 400:  # noqa: PLR2004
             continue
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         chance = random.random()
         if chance < 0.4:  # noqa: PLR2004 - two in five keep them for longer
             record.add("extend", *await client.ask("PUT", f"{base}/extend-lock", {}))
@@ -128,6 +134,7 @@ async def main() -> int:
     parser.add_argument("--address", default="http://127.0.0.1:8000")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--pause", type=float, default=0, help="how long each thinks before a step, in seconds")
     parser.add_argument("--showtime", type=int, help="the largest room's next showtime, if not given")
     chosen = parser.parse_args()
 
@@ -142,7 +149,7 @@ async def main() -> int:
 
     record, until = Record(), time.monotonic() + chosen.seconds
     await asyncio.gather(
-        *(rush(client, showtime, codes, until, record) for client in clients),
+        *(rush(client, showtime, codes, until, record, pause=chosen.pause) for client in clients),
         watch(Client(chosen.address), showtime, until, record),
     )
     record.faults += [f"seat {code} was sold {times} times" for code, times in record.bought.items() if times > 1]
