@@ -16,6 +16,7 @@ from bookings.services.idempotency import Answer, answer_once, forget_old_answer
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import receive_notice, settle_payment
+from bookings.services.verifying import Finding, Report, missing_showtimes, repair, verify
 
 __all__ = [
     "Answer",
@@ -23,7 +24,9 @@ __all__ = [
     "BookingAnswer",
     "CalledOff",
     "Contact",
+    "Finding",
     "Purchase",
+    "Report",
     "adopt_bookings",
     "answer_once",
     "call_off_showtime",
@@ -37,9 +40,12 @@ __all__ = [
     "demo_payment",
     "expire_payment",
     "forget_old_answers",
+    "missing_showtimes",
     "receive_notice",
     "reconcile",
+    "repair",
     "settle_overdue_payments",
     "settle_payment",
     "start_booking",
+    "verify",
 ]

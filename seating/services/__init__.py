@@ -1,6 +1,7 @@
 """Writes. Every door (REST, socket, page, admin, task, command line) comes through here."""
 
 from seating.services.adopting import adopt_holds
+from seating.services.comparing import Comparison, compare_redis
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
 from seating.services.holders import guest_holder, user_holder
 from seating.services.holding import (
@@ -17,6 +18,7 @@ from seating.services.house import Withdrawn, block_seats, unblock_seats, withdr
 from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.reconciling import SeatReconciliation, reconcile_seats
+from seating.services.second_look import what_stays
 from seating.services.selling import (
     BookedHold,
     HoldInPayment,
@@ -39,6 +41,7 @@ from seating.services.transactions import demand_transaction, run_sale
 
 __all__ = [
     "BookedHold",
+    "Comparison",
     "HoldAnswer",
     "HoldInPayment",
     "PricedSeat",
@@ -51,6 +54,7 @@ __all__ = [
     "cancel_showtime",
     "change_showtime",
     "check_quantity",
+    "compare_redis",
     "demand_transaction",
     "expire_holds",
     "extend_hold",
@@ -80,6 +84,7 @@ __all__ = [
     "token_hash",
     "unblock_seats",
     "user_holder",
+    "what_stays",
     "withdraw_hold",
     "withdraw_holds",
 ]
