@@ -131,7 +131,8 @@ for i, lock in ipairs(locks) do
     end
 end
 if longest > 0 and index_pttl < longest then
-    if index_pttl < longest - tolerance then
+    -- Of an index that is not there every line is missing.
+    if index_pttl ~= -2 and index_pttl < longest - tolerance then
         wrong[4][1] = index_pttl
     end
     if mends then
