@@ -38,7 +38,7 @@ from tests.factories import HolderFactory, HoldFactory, UserFactory, make_showti
 from tests.support.asking import NOWHERE, extend, hold, refused, release, somebody_holds
 from tests.support.buying import buy, close_window, decide, notify
 from tests.support.passing_time import let_pass, run_out
-from tests.support.planting import plant, without_index
+from tests.support.faults import plant, without_index
 from tests.support.rivals import in_background, race
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
