@@ -16,7 +16,15 @@ from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.models import SeatChange
-from seating.services import cancel_showtime, release_paid_hold, resume_hold, return_seats, run_sale
+from seating.services import (
+    NamedRequest,
+    begin_request,
+    cancel_showtime,
+    release_paid_hold,
+    resume_hold,
+    return_seats,
+    run_sale,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +40,7 @@ class CalledOff:
     bookings: int
 
 
-def cancel_booking(*, holder_id: int, reference: str) -> Booking:
+def cancel_booking(*, holder_id: int, reference: str, named: NamedRequest | None = None) -> Booking:
     """Cancel a booking for its holder.
 
     One that is being paid is cancelled at the provider, and its hold is as before. One that is confirmed gives its
@@ -42,6 +50,7 @@ def cancel_booking(*, holder_id: int, reference: str) -> Booking:
     Args:
         holder_id: whose booking it is.
         reference: which one.
+        named: the request, if it has named itself.
 
     Returns:
         The booking as it is now.
@@ -51,6 +60,8 @@ def cancel_booking(*, holder_id: int, reference: str) -> Booking:
             the provider cannot be reached and nothing has changed; `seat_locked`.
     """
     booking = own_booking(reference=reference, holder_id=holder_id)
+    if named:
+        begin_request(named=named, begun=booking.reference)
     try:
         _cancel(booking.reference, by_house=False)
     except ProviderAway:

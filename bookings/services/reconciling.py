@@ -14,9 +14,8 @@ from bookings.models import ReconcilerRun
 from bookings.selectors.invariants import BOOKING_INVARIANTS
 from bookings.services.cancelling import cancel_bookings_of_cancelled_showtimes
 from bookings.services.expiring import settle_overdue_payments
-from bookings.services.idempotency import forget_old_answers
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
-from seating.services import SeatReconciliation, reconcile_seats
+from seating.services import SeatReconciliation, forget_old_answers, reconcile_seats
 
 log = structlog.get_logger(__name__)
 

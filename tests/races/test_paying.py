@@ -14,8 +14,6 @@ from django.test.utils import CaptureQueriesContext
 
 from bookings.models import Booking, BookingStatus, DemoPayment, PaymentEvent, PaymentStatus
 from bookings.services import (
-    Answer,
-    answer_once,
     cancel_booking,
     cancel_bookings_of_showtime,
     settle_overdue_payments,
@@ -213,19 +211,6 @@ class TestTwoRequests:
         assert first.booking == second.booking
         assert {first.is_new, second.is_new} == {True, False}
         assert_bought_right(showtime)
-
-    def test_with_one_key(self, showtime: Showtime, ada: Holder) -> None:
-        held = hold(showtime, ada, "A1").hold
-
-        def ask() -> Answer:
-            return answer_once(
-                holder_id=ada.pk,
-                key="k",
-                request_hash="h",
-                work=lambda: Answer(201 if buy(held).is_new else 200, {}),
-            )
-
-        assert race(ask, ask, ask) == [Answer(201, {})] * 3
 
     def test_all_against_all(self, showtime: Showtime, ada: Holder, ben: Holder) -> None:
         """Whatever wins: nothing is lost, doubled or half done."""
