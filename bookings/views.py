@@ -14,11 +14,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from bookings.forms import CheckoutForm
 from bookings.identity import visitor
 from bookings.models import Booking, BookingStatus, PaymentStatus
+from bookings.selectors.offers import seats_offered_instead
 from bookings.selectors.purchases import cancellable_until, own_booking, own_bookings, purchase_of_hold
 from bookings.services import (
     Attendee,
@@ -37,7 +38,7 @@ from seating.selectors import programme
 from seating.selectors.holds import HeldSeats, live_hold, own_hold
 from seating.selectors.layouts import parsed_layout
 from seating.serializers import HoldSerializer
-from seating.services import stay
+from seating.services import hold_seats, stay
 
 # How many bookings of the past a page shows.
 EARLIER = 20
@@ -81,8 +82,30 @@ def booking(request: HttpRequest, reference: str) -> HttpResponse:
             "cancellable": found.status == BookingStatus.PENDING or timezone.now() <= until,
             "hold": _still_held(claimant, found),
             "sells": programme.sales_state(found.showtime, timezone.now()) is None,
+            "offered": seats_offered_instead(found),
         },
     )
+
+
+@require_POST
+@never_cache
+def take_instead(request: HttpRequest, reference: str) -> HttpResponse:
+    """Hold seats that a booking's page offers in place of lost ones, and go on to the checkout."""
+    claimant = _somebody(request)
+    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    codes = list(dict.fromkeys(request.POST.get("take", "").split()))
+    if not codes or not found.paid_too_late:
+        raise Refusal(ErrorCode.INVALID_DATA)
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    try:
+        held = hold_seats(
+            holder_id=claimant.holder_id, user_id=claimant.user_id, showtime_id=found.showtime_id, codes=codes
+        )
+    except Refusal as refusal:
+        # Somebody was quicker; the booking's page has other seats.
+        messages.error(request, error_body(refusal)["detail"])
+        return redirect(found)
+    return redirect("checkout", held.hold.hold_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

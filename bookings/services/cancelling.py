@@ -167,6 +167,10 @@ def _cancel(reference: str, *, by_house: bool) -> bool:
 def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool) -> BookingStatus | None:
     """Return what the booking was; None if it had ended."""
     purchase = lock_purchase(reference=reference)
+    if purchase and purchase.payment.status == PaymentStatus.DECLINED:
+        # It has ended without money. Should that come after all, nobody wants the seats for it any more.
+        write_unpaid(purchase, booking=BookingStatus.CANCELLED, payment=PaymentStatus.CANCELLED)
+        return None
     if purchase is None or purchase.booking.status not in (BookingStatus.PENDING, BookingStatus.CONFIRMED):
         return None
     if purchase.is_pending:

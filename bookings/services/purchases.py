@@ -92,10 +92,19 @@ def write_unpaid(purchase: LockedPurchase, *, booking: BookingStatus, payment: P
     _write_payment(purchase, status=payment)
 
 
-def write_refund_due(purchase: LockedPurchase) -> None:
-    """Write that the money has come and is to be given back."""
+def write_refund_due(purchase: LockedPurchase, *, paid_too_late: bool = False) -> None:
+    """Write that the money has come and is to be given back.
+
+    Args:
+        paid_too_late: the seats could not be had for it any more, though they are still wanted: others are offered.
+    """
     _cancel_tickets(purchase)
-    _write_booking(purchase, status=BookingStatus.REFUND_DUE, ended_at=Coalesce(F("ended_at"), Now()))
+    _write_booking(
+        purchase,
+        status=BookingStatus.REFUND_DUE,
+        ended_at=Coalesce(F("ended_at"), Now()),
+        paid_too_late=paid_too_late,
+    )
     _write_payment(purchase, status=PaymentStatus.REFUND_DUE, captured_amount=F("amount"), next_attempt_at=Now())
 
 

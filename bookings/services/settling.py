@@ -24,6 +24,7 @@ from bookings.services.purchases import (
 )
 from bookings.services.refunding import carry_out_refund
 from cinebook.core.errors import ErrorCode, Refusal
+from seating.models import SeatChange
 from seating.services import release_paid_hold, resume_hold, run_sale, sell_hold, sell_late
 
 log = structlog.get_logger(__name__)
@@ -135,22 +136,28 @@ def _is_new(purchase: LockedPurchase, notice: Notice) -> bool:
 
 
 def _captured(purchase: LockedPurchase) -> BookingStatus:
-    if _sell(purchase):
+    wanted = not _is_given_up(purchase)
+    if wanted and _sell(purchase):
         write_confirmed(purchase)
         return BookingStatus.CONFIRMED
     if purchase.is_pending:
-        release_paid_hold(booked=purchase.hold)
-    write_refund_due(purchase)
+        release_paid_hold(booked=purchase.hold, cause=SeatChange.EXPIRED if wanted else SeatChange.WITHDRAWN)
+    write_refund_due(purchase, paid_too_late=wanted)
     return BookingStatus.REFUND_DUE
+
+
+def _is_given_up(purchase: LockedPurchase) -> bool:
+    """Return whether the buyer or the house has given the purchase up: the buyer wants their money, and no seats."""
+    called_off = purchase.booking.showtime.cancelled_at is not None
+    return called_off or (
+        purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED
+    )
 
 
 def _sell(purchase: LockedPurchase) -> bool:
     """Sell the seats of a purchase that was paid, all or none; return whether."""
     if purchase.is_pending:
         return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
-    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
-        # The buyer, or the house, has given it up: they do not want the seats any more, but their money.
-        return False
     return sell_late(booked=purchase.hold, prices=purchase.prices)
 
 
