@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     path("payments/demo/<slug:reference>/", views.demo_page, name="demo_payment"),
     path("bookings/<slug:reference>/", views.booking, name="booking"),
     path("bookings/<slug:reference>/cancel/", views.cancel, name="cancel_booking"),
+    path("bookings/<slug:reference>/opened/<str:given>/", views.opened_booking, name="opened_booking"),
     path("my/bookings/", views.my_bookings, name="my_bookings"),
     path("accounts/login/", accounts.SignIn.as_view(), name="login"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),

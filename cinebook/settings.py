@@ -125,6 +125,12 @@ for _name, _origins in {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "CORS_ORIG
         if not _origin.startswith(("http://", "https://")):
             raise ImproperlyConfigured(f"{_name} holds origins such as https://tickets.example, not {_origin!r}.")
 
+# The address that visitors know, for links in mails. Who listens everywhere is found here, at least.
+_host = {"0.0.0.0": "localhost", "::": "localhost"}.get(text("HOST", "127.0.0.1"), text("HOST", "127.0.0.1"))  # noqa: S104
+SITE_URL = text("SITE_URL", f"http://{f'[{_host}]' if ':' in _host else _host}:{text('PORT', '8000')}").rstrip("/")
+if not re.fullmatch(r"https?://[^/\s]+", SITE_URL):
+    raise ImproperlyConfigured(f"SITE_URL must be an address such as https://tickets.example, not {SITE_URL!r}.")
+
 # Behind a proxy that ends TLS: cookies only travel encrypted, and the proxy's word on the scheme is taken.
 HTTPS = switch("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -295,7 +301,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
-# Mail, for those who forgot their password. Without a server it is kept in a folder, where the demo's is read.
+# Without a mail server, mail is kept in a folder, where the demo's is read.
 EMAIL_HOST = text("EMAIL_HOST")
 EMAIL_PORT = whole_number("EMAIL_PORT", 587, at_least=1, at_most=65_535)
 EMAIL_HOST_USER = text("EMAIL_USER")

@@ -11,6 +11,7 @@ from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
 from bookings.payments import ProviderAway
 from bookings.selectors.purchases import bookings, cancellable_until, cancelled_showtimes_with_bookings, own_booking
 from bookings.services.expiring import cancel_at_provider
+from bookings.services.mailing import Mail, write_mail
 from bookings.services.purchases import LockedPurchase, lock_purchase, order_of, write_refund_due, write_unpaid
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
@@ -167,12 +168,20 @@ def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool)
         else:
             resume_hold(booked=purchase.hold, until=purchase.booking.hold_expires_at)
         write_unpaid(purchase, booking=BookingStatus.CANCELLED, payment=PaymentStatus.CANCELLED)
+        if by_house:
+            write_mail(reference=reference, mail=_mail(purchase, by_house=True))
         return BookingStatus.PENDING
     if not by_house and _is_too_late(purchase):
         raise Refusal(ErrorCode.NOT_CANCELLABLE)
     return_seats(booked=purchase.hold, codes=purchase.prices.keys())
-    write_refund_due(purchase)
+    write_refund_due(purchase, mail=_mail(purchase, by_house=by_house))
     return BookingStatus.CONFIRMED
+
+
+def _mail(purchase: LockedPurchase, *, by_house: bool) -> Mail:
+    if not by_house:
+        return Mail.CANCELLED
+    return Mail.SHOWTIME_CANCELLED if purchase.booking.showtime.cancelled_at else Mail.CANCELLED_BY_HOUSE
 
 
 def _is_too_late(purchase: LockedPurchase) -> bool:
