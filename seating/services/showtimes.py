@@ -18,6 +18,7 @@ from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import SeatingLayout
 from seating.models import Movie, Price, Showtime
 from seating.selectors.house import was_ever_held
+from seating.services.announcing import announce_sale
 from seating.services.house import Withdrawn, withdraw_holds
 from seating.services.programme import SALES_CLOSE_AFTER_START, TURNAROUND
 from seating.services.transactions import run_sale
@@ -89,6 +90,7 @@ def change_showtime(
         unique_fields=["showtime", "category"],
         update_fields=["amount"],
     )
+    announce_sale(showtime_id=showtime_id)
     return showtime
 
 
@@ -199,3 +201,4 @@ def _write_sales_open(showtime_id: int, *, sales_open: bool) -> None:
             """,
             {"showtime": showtime_id, "open": sales_open},
         )
+    announce_sale(showtime_id=showtime_id)
