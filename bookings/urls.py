@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern] = [
     path("bookings/<slug:reference>/", views.booking, name="booking"),
     path("bookings/<slug:reference>/cancel/", views.cancel, name="cancel_booking"),
     path("bookings/<slug:reference>/seats/", views.take_instead, name="take_instead"),
+    path("bookings/<slug:reference>/opened/<str:given>/", views.opened_booking, name="opened_booking"),
     path("my/bookings/", views.my_bookings, name="my_bookings"),
     path("accounts/login/", accounts.SignIn.as_view(), name="login"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),

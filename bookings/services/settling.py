@@ -14,6 +14,7 @@ from django.db import connection
 
 from bookings.models import BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
+from bookings.services.mailing import Mail
 from bookings.services.purchases import (
     LockedPurchase,
     lock_purchase,
@@ -136,22 +137,26 @@ def _is_new(purchase: LockedPurchase, notice: Notice) -> bool:
 
 
 def _captured(purchase: LockedPurchase) -> BookingStatus:
-    wanted = not _is_given_up(purchase)
-    if wanted and _sell(purchase):
+    given_up = _given_up(purchase)
+    if not given_up and _sell(purchase):
         write_confirmed(purchase)
         return BookingStatus.CONFIRMED
     if purchase.is_pending:
-        release_paid_hold(booked=purchase.hold, cause=SeatChange.EXPIRED if wanted else SeatChange.WITHDRAWN)
-    write_refund_due(purchase, paid_too_late=wanted)
+        release_paid_hold(booked=purchase.hold, cause=SeatChange.WITHDRAWN if given_up else SeatChange.EXPIRED)
+    write_refund_due(purchase, mail=given_up or Mail.TOO_LATE)
     return BookingStatus.REFUND_DUE
 
 
-def _is_given_up(purchase: LockedPurchase) -> bool:
-    """Return whether the buyer or the house has given the purchase up: the buyer wants their money, and no seats."""
-    called_off = purchase.booking.showtime.cancelled_at is not None
-    return called_off or (
-        purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED
-    )
+def _given_up(purchase: LockedPurchase) -> Mail | None:
+    """Return what tells the buyer that the purchase was given up, by them or by the house: they want no seats for it.
+
+    None if it was not.
+    """
+    if purchase.booking.showtime.cancelled_at:
+        return Mail.SHOWTIME_CANCELLED
+    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
+        return Mail.CANCELLED
+    return None
 
 
 def _sell(purchase: LockedPurchase) -> bool:

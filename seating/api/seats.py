@@ -21,7 +21,7 @@ from seating.api.authentication import act_on_seats, asking, shown_hold
 from seating.api.named_requests import IDEMPOTENCY_KEY, answer_request
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, live_hold
-from seating.selectors.seat_map import current_version, seat_snapshot
+from seating.selectors.seat_map import SaleState, current_version, seat_snapshot
 from seating.serializers import (
     BestSeatsRequest,
     BestSeatsSerializer,
@@ -66,13 +66,13 @@ class SeatStatus(ApiView):
             # One of their pages was closed, but this one is open.
             still_there(hold_id=hold.hold_id)
         if known:
-            tag = _tag(current_version(showtime_id=pk), hold)
+            tag = _tag(*current_version(showtime_id=pk), hold)
             if tag in known or "*" in known:
                 return _kept_by_the_viewer(HttpResponse(status=304), tag)
         snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
         if not snapshot.seats and make_missing_seats(showtime_id=pk):
             snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
-        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, hold))
+        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, snapshot.sale, hold))
 
 
 class BestSeats(ApiView):
@@ -241,12 +241,13 @@ def _viewer(request: Request, showtime_id: int) -> tuple[int | None, HeldSeats |
     return claimant.holder_id, hold
 
 
-def _tag(version: int, hold: HeldSeats | None) -> str:
-    """Return what tells one state of the map from the next: its version, and the viewer's hold with its end.
+def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
+    """Return what tells one state of the map from the next: version, sale, and the viewer's hold with its end.
 
     It is weak, for `server_time` and `expires_in` go on by themselves.
     """
-    return f'W/"{version}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{version}"'
+    state = f"{version}.{sale.value}"
+    return f'W/"{state}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{state}"'
 
 
 def _kept_by_the_viewer(response: Any, tag: str) -> HttpResponse:

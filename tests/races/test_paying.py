@@ -262,6 +262,7 @@ class TestCancelAndNotice:
         race(lambda: cancel_bookings_of_showtime(showtime_id=showtime.pk), lambda: decide(pending))
         # What came in between is come back to.
         cancel_bookings_of_showtime(showtime_id=showtime.pk)
+        settle_overdue_payments()
         assert now(pending) in {REFUNDED, (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)}
         assert_bought_right(showtime)
         assert_provider_agrees()

@@ -104,11 +104,6 @@ export class Api {
     return body;
   }
 
-  /** The showtime itself. @returns {Promise<{ on_sale: boolean, cancelled: boolean }>} */
-  async showtime() {
-    return (await this.#answer("GET", `/api/v1/showtimes/${this.showtimeId}`)).json();
-  }
-
   /** The next `status` answers in full. */
   forget() {
     this.#tag = null;
