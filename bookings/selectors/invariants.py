@@ -175,26 +175,36 @@ BOOKING_INVARIANTS = (
     ),
     Invariant(
         "I6",
-        "a booking does not cost what its seats cost",
+        "a booking does not cost what its tickets cost",
         """
         SELECT booking.showtime_id, 'booking ' || booking.reference,
                'the booking says ' || booking.total_amount || ' ' || booking.currency || ', its tickets '
-                   || coalesce(sum(ticket.price_amount), 0) || ', the audit of its hold ' || coalesce(sum(
-                       (SELECT max(audit.price_amount) FROM seat_holds AS audit
-                        WHERE audit.hold_id = booking.hold_id AND audit.seat_id = ticket.seat_id)
-                   )::text, 'nothing') || ' ' || showtime.currency
+                   || coalesce(sum(ticket.price_amount), 0) || ' ' || showtime.currency
         FROM bookings_booking AS booking
         JOIN seating_showtime AS showtime ON showtime.id = booking.showtime_id
         LEFT JOIN bookings_ticket AS ticket ON ticket.booking_id = booking.id
         WHERE booking.showtime_id = ANY(%(showtimes)s::bigint[])
         GROUP BY booking.id, showtime.currency
         HAVING coalesce(sum(ticket.price_amount), 0) <> booking.total_amount OR booking.currency <> showtime.currency
-            -- A seat may have been in the hold twice, at two prices.
-            OR bool_or(ticket.id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM seat_holds AS audit
-                WHERE audit.hold_id = booking.hold_id AND audit.seat_id = ticket.seat_id
-                  AND audit.price_amount = ticket.price_amount
-            ))
+        """,
+        advice=_MONEY,
+    ),
+    Invariant(
+        "I6",
+        "a ticket does not cost what its seat cost when it was held",
+        """
+        SELECT booking.showtime_id, 'booking ' || booking.reference || ', seat ' || seat.code,
+               'the ticket says ' || ticket.price_amount || ', the audit of hold ' || booking.hold_id || ' does not'
+        FROM bookings_booking AS booking
+        JOIN bookings_ticket AS ticket ON ticket.booking_id = booking.id
+        JOIN seating_seat AS seat ON seat.id = ticket.seat_id
+        WHERE booking.showtime_id = ANY(%(showtimes)s::bigint[])
+          -- A seat may have been in the hold twice, at two prices.
+          AND NOT EXISTS (
+              SELECT FROM seat_holds AS audit
+              WHERE audit.hold_id = booking.hold_id AND audit.seat_id = ticket.seat_id
+                AND audit.price_amount = ticket.price_amount
+          )
         """,
         advice=_MONEY,
     ),

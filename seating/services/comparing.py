@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import structlog
 
 from cinebook.core.redis import REST_SECONDS
 from seating.locks import mending
-from seating.selectors.holds import showtimes_with_unended_holds, unended_holds
+from seating.selectors.holds import HeldSeats, showtimes_with_unended_holds, unended_holds_at
 from seating.selectors.invariants import Violation
 from seating.services.announcing import granted
 from seating.services.second_look import what_stays
@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 # One answer that came too late is no Redis that is away.
 ATTEMPTS = 3
+# So many showtimes are asked of PostgreSQL together: all of them are compared within a second, or it knows nothing of
+# how long their holds live.
+CHUNK = 10
 
 # By what is wrong, and whether each side knows of it: PostgreSQL, Redis.
 VIOLATIONS = {
@@ -103,19 +106,28 @@ def _violation(difference: mending.Difference) -> str:
 
 
 def _differences(found: Mapping[int, mending.Found]) -> Differences:
-    return [
-        (showtime_id, difference)
-        for showtime_id, at_showtime in found.items()
-        for difference in _differences_at(showtime_id, at_showtime)
-    ]
+    showtime_ids = list(found)
+    chunks = (showtime_ids[start : start + CHUNK] for start in range(0, len(showtime_ids), CHUNK))
+    return [difference for chunk in chunks for difference in _differences_at({at: found[at] for at in chunk})]
 
 
-def _differences_at(showtime_id: int, found: mending.Found) -> list[mending.Difference]:
+def _differences_at(found: Mapping[int, mending.Found]) -> Iterator[tuple[int, mending.Difference]]:
     # What is in Redis is read before PostgreSQL is asked: what has changed by then is somebody's who knows better.
+    seen = {showtime_id: _look(showtime_id, at_showtime) for showtime_id, at_showtime in found.items()}
+    unended = unended_holds_at(found.keys())
+    for showtime_id in found:
+        for difference in _compare_at(showtime_id, seen[showtime_id], unended.get(showtime_id, [])):
+            yield showtime_id, difference
+
+
+def _look(showtime_id: int, found: mending.Found) -> mending.Seen:
     seen = mending.look(showtime_id=showtime_id, found=found)
     if seen is None:
         raise RedisWentAway
-    holds = unended_holds(showtime_id=showtime_id)
+    return seen
+
+
+def _compare_at(showtime_id: int, seen: mending.Seen, holds: Sequence[HeldSeats]) -> list[mending.Difference]:
     differences = mending.compare(
         showtime_id=showtime_id,
         seen=seen,

@@ -34,17 +34,21 @@ LEDGER_INVARIANTS = (
         "I7",
         "replaying the ledger does not give the seat",
         """
-        SELECT seat.showtime_id, 'seat ' || seat.code,
+        SELECT coalesce(seat.showtime_id, last.showtime_id), 'seat ' || coalesce(seat.code, last.seat_id::text),
                'the ledger says ' || coalesce(last.to_status, 'AVAILABLE') || coalesce(' by hold ' || last.hold_id, '')
-                   || ', the seat ' || seat.status || coalesce(' by hold ' || seat.hold_id, '')
-        FROM seating_seat AS seat
-        LEFT JOIN (
+                   || ', the seat ' || coalesce(seat.status, 'that it is at another showtime')
+                   || coalesce(' by hold ' || seat.hold_id, '')
+        FROM (
+            SELECT id, showtime_id, code, status, hold_id FROM seating_seat
+            WHERE showtime_id = ANY(%(showtimes)s::bigint[])
+        ) AS seat
+        FULL JOIN (
             SELECT DISTINCT ON (showtime_id, seat_id) showtime_id, seat_id, to_status, hold_id
             FROM seating_seatevent WHERE showtime_id = ANY(%(showtimes)s::bigint[])
             ORDER BY showtime_id, seat_id, seq DESC
         ) AS last ON last.seat_id = seat.id AND last.showtime_id = seat.showtime_id
-        WHERE seat.showtime_id = ANY(%(showtimes)s::bigint[])
-          AND (seat.status <> coalesce(last.to_status, 'AVAILABLE') OR seat.hold_id IS DISTINCT FROM last.hold_id)
+        WHERE seat.id IS NULL OR seat.status <> coalesce(last.to_status, 'AVAILABLE')
+           OR seat.hold_id IS DISTINCT FROM last.hold_id
         """,
         quick=True,
     ),
@@ -77,8 +81,7 @@ LEDGER_INVARIANTS = (
             FROM seating_seatevent WHERE showtime_id = ANY(%(showtimes)s::bigint[])
         ) AS line
         JOIN seating_seat AS seat ON seat.id = line.seat_id
-        WHERE seat.showtime_id <> line.showtime_id
-           OR NOT CASE line.cause
+        WHERE NOT CASE line.cause
                -- A late payment takes seats from another hold of the same holder: then they were reserved.
                WHEN 'held' THEN line.from_status IN ('AVAILABLE', 'RESERVED') AND line.to_status = 'RESERVED'
                WHEN 'overtaken' THEN line.from_status = 'RESERVED' AND line.to_status = 'RESERVED'
