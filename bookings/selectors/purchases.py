@@ -116,6 +116,25 @@ def cancelled_showtimes_with_bookings() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def holds_paid_for_nothing() -> list[tuple[uuid.UUID, int, int]]:
+    """Return the holds whose payment's time is over, and that no booking waits for; each with holder and showtime.
+
+    No correct transaction leaves such a hold behind.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT hold.id, hold.holder_id, hold.showtime_id FROM seating_hold AS hold
+            WHERE hold.ended_at IS NULL AND hold.paying AND hold.expires_at <= statement_timestamp()
+              AND NOT EXISTS (
+                  SELECT FROM bookings_booking AS booking WHERE booking.hold_id = hold.id AND booking.status = 'PENDING'
+              )
+            ORDER BY hold.id
+            """
+        )
+        return [(row[0], row[1], row[2]) for row in cursor.fetchall()]
+
+
 def live_bookings_at(showtime_id: int) -> tuple[int, int]:
     """Return how many bookings of a showtime are confirmed, and how many are being paid."""
     live = Booking.objects.filter(showtime=showtime_id).aggregate(

@@ -15,13 +15,16 @@ from bookings.services.expiring import expire_payment, settle_overdue_payments
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import receive_notice, settle_payment
+from bookings.services.verifying import Finding, Report, missing_showtimes, repair, verify
 
 __all__ = [
     "Attendee",
     "BookingAnswer",
     "CalledOff",
     "Contact",
+    "Finding",
     "Purchase",
+    "Report",
     "adopt_bookings",
     "call_off_showtime",
     "cancel_booking",
@@ -33,9 +36,12 @@ __all__ = [
     "demo_decide",
     "demo_payment",
     "expire_payment",
+    "missing_showtimes",
     "receive_notice",
     "reconcile",
+    "repair",
     "settle_overdue_payments",
     "settle_payment",
     "start_booking",
+    "verify",
 ]

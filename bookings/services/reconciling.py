@@ -14,6 +14,7 @@ from bookings.models import ReconcilerRun
 from bookings.selectors.invariants import BOOKING_INVARIANTS
 from bookings.services.cancelling import cancel_bookings_of_cancelled_showtimes
 from bookings.services.expiring import settle_overdue_payments
+from bookings.services.freeing import free_holds_paid_for_nothing
 from cinebook.core.outbox import deliver_effects, forget_delivered, outbox_state
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
 from seating.services import SeatReconciliation, forget_old_answers, reconcile_seats
@@ -41,6 +42,7 @@ def reconcile() -> ReconcilerRun:
     try:
         # First, since what ends here leaves seats behind.
         run.settled_payments = settle_overdue_payments() + cancel_bookings_of_cancelled_showtimes()
+        free_holds_paid_for_nothing()
         _write_down(run, reconcile_seats())
         forget_old_answers()
         _tidy_outbox()
