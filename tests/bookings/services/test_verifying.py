@@ -37,8 +37,8 @@ from tests import settings as own
 from tests.factories import HolderFactory, HoldFactory, UserFactory, make_showtime
 from tests.support.asking import NOWHERE, extend, hold, refused, release, somebody_holds
 from tests.support.buying import buy, close_window, decide, notify
+from tests.support.damage import plant, without_index
 from tests.support.passing_time import let_pass, run_out
-from tests.support.planting import plant, without_index
 from tests.support.rivals import in_background, race
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
