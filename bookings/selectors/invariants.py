@@ -110,14 +110,20 @@ BOOKING_INVARIANTS = (
         """
         SELECT booking.showtime_id, 'booking ' || booking.reference || ', seat ' || seat.code,
                'the audit says overtaken at ' || audit.ended_at || ', the booking was being paid from '
-                   || booking.created_at || ' to ' || coalesce(booking.ended_at::text, 'now')
+                   || booking.created_at || ' to ' || coalesce(paid.until::text, 'now')
         FROM bookings_booking AS booking
         JOIN seat_holds AS audit ON audit.hold_id = booking.hold_id
         JOIN seating_seat AS seat ON seat.id = audit.seat_id
+        LEFT JOIN LATERAL (
+            -- What was declined may be given up later, and ends once more.
+            SELECT least(booking.ended_at, min(event.received_at)) AS until
+            FROM bookings_payment AS payment JOIN bookings_paymentevent AS event ON event.payment_id = payment.id
+            WHERE payment.booking_id = booking.id AND event.told = 'DECLINED'
+        ) AS paid ON true
         WHERE booking.showtime_id = ANY(%(showtimes)s::bigint[])
           -- One that was confirmed may have been so after its window.
           AND booking.confirmed_at IS NULL AND audit.end_reason = 'overtaken'
-          AND audit.ended_at > booking.created_at AND audit.ended_at < coalesce(booking.ended_at, 'infinity')
+          AND audit.ended_at > booking.created_at AND audit.ended_at < coalesce(paid.until, 'infinity')
         """,
         advice=_SALE,
     ),
