@@ -72,7 +72,7 @@ class Health(ApiView):
             database, reconciler = False, None
         parts = {
             "database": database,
-            "redis": redis.is_up(settings.REDIS_URL),
+            "redis": redis.takes_writes(settings.REDIS_URL),
             "channel_layer": redis.is_up(settings.LIVE_REDIS_URL),
         }
         well = all(parts.values()) and not _reconciler_is_missed(reconciler)

@@ -152,7 +152,7 @@ DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql:
 REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
-# a connection of the process's pool, and so may its two tickers and the hub of its sockets.
+# a connection of the process's pool, and so may its three tickers and the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
@@ -162,7 +162,7 @@ _pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
 DATABASES = {
     "default": service_urls.database(
-        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 3 if _pooled else None, direct=DATABASE_POOL
+        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 4 if _pooled else None, direct=DATABASE_POOL
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -70,6 +70,24 @@ def reconcile_seats() -> SeatReconciliation:
     return report
 
 
+def mend_lost_locks(*, failures_mended: int) -> int:
+    """Make Redis say what PostgreSQL says if it may not: it was away, was emptied, or is another server than before.
+
+    Args:
+        failures_mended: what the last call returned; 0 for the first.
+
+    Returns:
+        How many failed commands of this process have been made good.
+
+    Raises:
+        OperationalError: PostgreSQL is away.
+    """
+    standing = mending.standing()
+    if standing is None or (standing.mended and standing.failures == failures_mended):
+        return failures_mended
+    return failures_mended if _mend_locks(SeatReconciliation()) is None else standing.failures
+
+
 def _attempt(report: SeatReconciliation, showtime_id: int, step: Callable[[], Result]) -> Result | None:
     """Do a step at one showtime; should it fail there, say so and go on with the next showtime."""
     try:
@@ -167,8 +185,9 @@ def _close_audit_without_seat(holds: Iterable[uuid.UUID]) -> int:
 
 def _mend_locks(report: SeatReconciliation) -> mending.Mended | None:
     """Make Redis say what PostgreSQL says. It is done whole every time: that a Redis is another one does not show."""
-    found = mending.everything()
-    if found is None:
+    standing = mending.standing()
+    found = mending.everything() if standing else None
+    if standing is None or found is None:
         log.warning("reconciler.redis_away")
         return None
     total = mending.Mended()
@@ -183,6 +202,7 @@ def _mend_locks(report: SeatReconciliation) -> mending.Mended | None:
             total += mended
     if total != mending.Mended():
         log.warning("reconciler.locks_mended", **dataclasses.asdict(total))
+    mending.mark_mended(standing.run_id)
     return total
 
 

@@ -39,6 +39,25 @@ local function off(pttl, wanted)
     return pttl < 0 or math.abs(pttl - wanted) > tolerance
 end
 
+-- A value of another kind than ours would make every command fail, here and elsewhere.
+local function remove_unless(kind, key)
+    local found = redis.call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then
+        redis.call('DEL', key)
+        return 1
+    end
+    return 0
+end
+
+local foreign_locks, foreign_records = 0, 0
+for i = 1, n do
+    foreign_locks = foreign_locks + remove_unless('string', KEYS[i])
+end
+for j = 1, m do
+    foreign_records = foreign_records + remove_unless('string', KEYS[n + j])
+end
+local lines = remove_unless('zset', index)
+
 local locks = {}
 for i = 1, n do
     local at = 3 + 5 * (i - 1)
@@ -82,8 +101,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local index_pttl = redis.call('PTTL', index)
-local counts = {write = 0, remove = 0}
-local lines, longest = 0, 0
+local counts = {write = 0, remove = foreign_locks}
+local longest = 0
 
 for i, lock in ipairs(locks) do
     if lock.change == 'write' then
@@ -111,7 +130,7 @@ if longest > 0 and index_pttl < longest then
     redis.call('PEXPIRE', index, longest)
 end
 
-local record_counts = {write = 0, remove = 0}
+local record_counts = {write = 0, remove = foreign_records}
 for j, record in ipairs(records) do
     if record.change == 'write' then
         redis.call('SET', KEYS[n + j], record.wanted, 'PX', record.lives_for)
