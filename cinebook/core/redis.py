@@ -23,7 +23,7 @@ import structlog
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -143,13 +143,13 @@ class _HurriedSocket:
         return getattr(self._socket, name)
 
 
-class _Hurried:
+class _Hurried(AbstractConnection):
     """A connection of redis-py that has as long as its command."""
 
     def _connect(self) -> Any:
         # A name may have two addresses, which are tried one after the other.
         self.socket_connect_timeout = _seconds_left() / 2
-        return _HurriedSocket(super()._connect())  # type: ignore[misc] # of the class beside which this one stands
+        return _HurriedSocket(super()._connect())  # type: ignore[safe-super, no-untyped-call] # the TCP one, for example
 
 
 class _HurriedTcp(_Hurried, Connection):
