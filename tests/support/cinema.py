@@ -310,8 +310,6 @@ def running_cinema(
         messages.start()
         cinema = Cinema(folder, engines.postgres, engines.redis, messages)
         cinema.settings = {**SETTINGS, "CINEBOOK_DATA_DIR": str(folder / "house"), **settings}
-        # What is paused cannot end.
-        stack.callback(lambda: [part.resume() for part in cinema.parts.values()])
         for name, engine in {
             "database": engines.postgres,
             "locks": engines.redis,
@@ -339,6 +337,8 @@ def running_cinema(
             # Two beats of two machines have a schedule each.
             own = {"CINEBOOK_DATA_DIR": str(_made(folder / f"beat{number}"))}
             cinema.beats.append(Part(part(f"beat{number}", "beat", own)))
+        # The last to be asked for is the first to be done: what is paused cannot end.
+        stack.callback(lambda: [part.resume() for part in cinema.parts.values()])
         for web in cinema.web:
             web.child.spawn()
         if worker:
