@@ -23,7 +23,7 @@ TICK_SECONDS = 1.0
 # How long a stopping process waits for the tick that is under way.
 STOP_SECONDS = 5.0
 # How often a Redis that comes and goes is put right, at the most.
-MEND_PAUSE_SECONDS = 5.0
+MEND_PAUSE_SECONDS = 2.0
 
 
 class Ticker:
