@@ -1,9 +1,9 @@
 """Putting Redis right from PostgreSQL, and telling what is wrong with it.
 
-The reconciler does it, the ticker that sees Redis come back, and `verify_seats`. It works in this order: `everything` finds what there is, `look` reads one showtime's part, then PostgreSQL is asked,
-and `mend` writes, which is for the reconciler alone, or `compare` tells; both judge by the same script. A lock is only
-written once its transaction has committed; so whatever was seen before PostgreSQL was asked, and is not what PostgreSQL
-answers, is out of date.
+It works in this order: `everything` finds what there is, `look` reads one showtime's part, then PostgreSQL is asked,
+and `mend` writes, which is for the reconciler and the ticker that sees Redis come back, or `compare` tells; both judge
+by the same script. A lock is only written once its transaction has committed; so whatever was seen before PostgreSQL
+was asked, and is not what PostgreSQL answers, is out of date.
 """
 
 from __future__ import annotations
