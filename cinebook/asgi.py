@@ -27,7 +27,7 @@ from bookings.ticker import OutboxTicker, PaymentTicker  # noqa: E402
 from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
 from seating.live.hub import LiveUpdates  # noqa: E402
-from seating.ticker import HoldTicker  # noqa: E402
+from seating.ticker import HoldTicker, LockTicker  # noqa: E402
 
 sockets: dict[str, Callable[[Any, Any, Any], Awaitable[None]]] = {"/ws/seats/": BookingConsumer.serve}
 
@@ -50,6 +50,6 @@ application = ProtocolTypeRouter(
         "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
         "websocket": socket,
         # What ticks asks who is present, so it begins later and ends earlier.
-        "lifespan": Lifespan(live, HoldTicker(present=live.present), PaymentTicker(), OutboxTicker()),
+        "lifespan": Lifespan(live, HoldTicker(present=live.present), LockTicker(), PaymentTicker(), OutboxTicker()),
     }
 )

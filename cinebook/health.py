@@ -84,7 +84,7 @@ class Health(ApiView):
             database, reconciler, outbox = False, None, None
         parts = {
             "database": database,
-            "redis": redis.is_up(settings.REDIS_URL),
+            "redis": redis.takes_writes(settings.REDIS_URL),
             "channel_layer": redis.is_up(settings.LIVE_REDIS_URL),
         }
         delivering = outbox is None or outbox.overdue < OUTBOX_OVERDUE

@@ -166,7 +166,7 @@ SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 DATABASE_POOL = switch("DATABASE_POOL", default=True)
 _pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
-_TICKERS_AND_HUB = 4
+_TICKERS_AND_HUB = 5
 
 DATABASES = {
     "default": service_urls.database(

@@ -1,13 +1,14 @@
 """Putting Redis right from PostgreSQL, and telling what is wrong with it.
 
 It works in this order: `everything` finds what there is, `look` reads one showtime's part, then PostgreSQL is asked,
-and `mend` writes, which is for the reconciler alone, or `compare` tells; both judge by the same script. A lock is only
-written once its transaction has committed; so whatever was seen before PostgreSQL was asked, and is not what PostgreSQL
-answers, is out of date.
+and `mend` writes, which is for the reconciler and the ticker that sees Redis come back, or `compare` tells; both judge
+by the same script. A lock is only written once its transaction has committed; so whatever was seen before PostgreSQL
+was asked, and is not what PostgreSQL answers, is out of date.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import re
@@ -15,17 +16,31 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from cinebook.core.redis import RedisAway, locks_command, run_script
+from cinebook.core.redis import RedisAway, locks_command, locks_failures, run_script
 from seating.locks import LUA, PROVISIONAL_MS, GrantedHold, keys, lock_of, record_of
 
 # Redis' clock and PostgreSQL's are read one after the other: an end that differs by less is the same.
 TOLERANCE_MS = 1_000
 # How many keys Redis looks at before it serves somebody else in between.
 SCAN_COUNT = 1_000
+# How long to wait for all keys of Redis; and for those of one showtime, whose holds stay locked meanwhile.
+SCAN_SECONDS = 10.0
+MEND_SECONDS = 0.5
+# Names the server whose locks were all put right: after a flush it is gone, and another server has another name.
+MARK = "locks_mended"
 
 _LOCK = re.compile(r"seat_lock:\{(\d{1,18})\}:(.+)", re.DOTALL)
 _RECORD = re.compile(r"seat_hold:\{(\d{1,18})\}:(.+)", re.DOTALL)
 _INDEX = re.compile(r"locked_seats:\{(\d{1,18})\}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """Which Redis there is, whether its locks were put right before, and how often it has failed this process."""
+
+    run_id: str
+    mended: bool
+    failures: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -132,6 +147,29 @@ class Mended:
         )
 
 
+def standing() -> Standing | None:
+    """Return how Redis stands; None if it is away, or takes no writes."""
+    failures = locks_failures()
+
+    def ask(redis: Any) -> tuple[str, str | None]:
+        with redis.pipeline(transaction=False) as pipeline:
+            # What is full, or a replica, can be read and not be mended.
+            answers = pipeline.set("health", "1", px=1000).info("server").get(MARK).execute()
+        return answers[1]["run_id"], answers[2]
+
+    try:
+        run_id, mark = locks_command(ask)
+    except RedisAway:
+        return None
+    return Standing(run_id=run_id, mended=run_id == mark, failures=failures)
+
+
+def mark_mended(run_id: str) -> None:
+    """Note that the locks of the server of this name have all been put right."""
+    with contextlib.suppress(RedisAway):
+        locks_command(lambda redis: redis.set(MARK, run_id))
+
+
 def everything() -> dict[int, Found] | None:
     """Return what Redis has, by showtime; None if it is away.
 
@@ -139,7 +177,9 @@ def everything() -> dict[int, Found] | None:
     no other way, and here nobody waits. SCAN lets others in between its steps.
     """
     try:
-        names = locks_command(lambda redis: list(redis.scan_iter(match=keys.ALL, count=SCAN_COUNT)))
+        names = locks_command(
+            lambda redis: list(redis.scan_iter(match=keys.ALL, count=SCAN_COUNT)), seconds=SCAN_SECONDS
+        )
     except RedisAway:
         return None
     found: dict[int, Found] = defaultdict(Found)
@@ -157,14 +197,15 @@ def look(*, showtime_id: int, found: Found) -> Seen | None:
     """Read the locks and the records that were found at a showtime, and those that its index names; None if away."""
 
     def read(redis: Any) -> tuple[list[str], list[str | None]]:
-        codes = sorted(found.codes.union(redis.zrange(keys.locked_seats(showtime_id), 0, -1)))
+        index = keys.locked_seats(showtime_id)
+        codes = sorted(found.codes.union(redis.zrange(index, 0, -1) if redis.type(index) == "zset" else ()))
         names = [keys.seat_lock(showtime_id, code) for code in codes]
         names += [keys.seat_hold(showtime_id, hold_id) for hold_id in hold_ids]
         return codes, redis.mget(names) if names else []
 
     hold_ids = sorted(found.hold_ids)
     try:
-        codes, texts = locks_command(read)
+        codes, texts = locks_command(read, seconds=MEND_SECONDS)
     except RedisAway:
         return None
     text_of = [text or "" for text in texts]
@@ -223,7 +264,9 @@ def _judge(
     names = [keys.seat_lock(showtime_id, code) for code in codes]
     names += [keys.seat_hold(showtime_id, hold_id) for hold_id in hold_ids]
     try:
-        locks, records, lines, ends = run_script(LUA / "mend.lua", [*names, keys.locked_seats(showtime_id)], arguments)
+        locks, records, lines, ends = run_script(
+            LUA / "mend.lua", [*names, keys.locked_seats(showtime_id)], arguments, seconds=MEND_SECONDS
+        )
     except RedisAway:
         return None
     wrong = []

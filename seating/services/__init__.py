@@ -20,7 +20,7 @@ from seating.services.house import Withdrawn, block_seats, unblock_seats, withdr
 from seating.services.idempotency import Answer, Begun, NamedRequest, Once, forget_old_answers
 from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
-from seating.services.reconciling import SeatReconciliation, reconcile_seats
+from seating.services.reconciling import SeatReconciliation, mend_lost_locks, reconcile_seats
 from seating.services.second_look import what_stays
 from seating.services.selling import (
     BookedHold,
@@ -77,6 +77,7 @@ __all__ = [
     "let_go_of_left_holds",
     "make_missing_seats",
     "make_seats",
+    "mend_lost_locks",
     "publish_layout",
     "reconcile_seats",
     "release_paid_hold",

@@ -87,6 +87,24 @@ def reconcile_seats(*, showtime_ids: Collection[int] | None = None) -> SeatRecon
     return report
 
 
+def mend_lost_locks(*, failures_mended: int) -> int:
+    """Make Redis say what PostgreSQL says if it may not: it was away, was emptied, or is another server than before.
+
+    Args:
+        failures_mended: what the last call returned; 0 for the first.
+
+    Returns:
+        How many failed commands of this process have been made good.
+
+    Raises:
+        OperationalError: PostgreSQL is away.
+    """
+    standing = mending.standing()
+    if standing is None or (standing.mended and standing.failures == failures_mended):
+        return failures_mended
+    return failures_mended if _mend_locks(SeatReconciliation(), None) is None else standing.failures
+
+
 def _attempt(report: SeatReconciliation, showtime_id: int, step: Callable[[], Result]) -> Result | None:
     """Do a step at one showtime; should it fail there, say so and go on with the next showtime."""
     try:
@@ -220,6 +238,20 @@ def _close_audit_without_seat(holds: Iterable[uuid.UUID]) -> list[tuple[str, uui
 
 def _mend_locks(report: SeatReconciliation, showtime_ids: Collection[int] | None) -> mending.Mended | None:
     """Make Redis say what PostgreSQL says. It is done whole every time: that a Redis is another one does not show."""
+    standing = mending.standing()
+    total = _mend_showtimes(report, showtime_ids) if standing else None
+    if standing is None or total is None:
+        log.warning("reconciler.redis_away")
+        return None
+    if total != mending.Mended():
+        log.warning("reconciler.locks_mended", **dataclasses.asdict(total))
+    if showtime_ids is None:
+        mending.mark_mended(standing.run_id)
+    return total
+
+
+def _mend_showtimes(report: SeatReconciliation, showtime_ids: Collection[int] | None) -> mending.Mended | None:
+    """Return how much there was to mend; None if Redis has gone away."""
     total = mending.Mended()
     try:
         for showtime_id, found in redis_keys(showtime_ids).items():
@@ -227,10 +259,7 @@ def _mend_locks(report: SeatReconciliation, showtime_ids: Collection[int] | None
             total += mending.Mended.counted(differences)
             report.done += [f"showtime {showtime_id}: in Redis {difference.mended}" for difference in differences]
     except RedisWentAway:
-        log.warning("reconciler.redis_away")
         return None
-    if total != mending.Mended():
-        log.warning("reconciler.locks_mended", **dataclasses.asdict(total))
     return total
 
 

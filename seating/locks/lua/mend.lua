@@ -43,14 +43,30 @@ local function off(pttl, wanted)
     return pttl < 0 or math.abs(pttl - wanted) > tolerance
 end
 
+-- What is of another kind than ours would make every command fail that reads it: it counts as a text that says nothing.
+local function foreign(kind, key)
+    local found = redis.call('TYPE', key).ok
+    return found ~= kind and found ~= 'none' and '(' .. found .. ')' or nil
+end
+
+local function text_at(key)
+    return foreign('string', key) or redis.call('GET', key)
+end
+
+local foreign_index = foreign('zset', index)
+if foreign_index and mends then
+    redis.call('DEL', index)
+    foreign_index = nil
+end
+
 local locks = {}
 for i = 1, n do
     local at = 4 + 5 * (i - 1)
     local lock = {code = ARGV[at + 1], wanted = ARGV[at + 3], lives_for = tonumber(ARGV[at + 5])}
-    local text = redis.call('GET', KEYS[i])
+    local text = text_at(KEYS[i])
     lock.text = text or ''
     lock.pttl = redis.call('PTTL', KEYS[i])
-    lock.score = redis.call('ZSCORE', index, lock.code)
+    lock.score = not foreign_index and redis.call('ZSCORE', index, lock.code)
     if text then
         local fields = decoded(text)
         local fence = fields and tonumber(fields.fence)
@@ -75,11 +91,11 @@ local records = {}
 for j = 1, m do
     local at = 4 + 5 * n + 3 * (j - 1)
     local record = {wanted = ARGV[at + 2], lives_for = tonumber(ARGV[at + 3]), change = 'none'}
-    local text = redis.call('GET', KEYS[n + j])
+    local text = text_at(KEYS[n + j])
     record.text = text or ''
     record.pttl = redis.call('PTTL', KEYS[n + j])
     if record.wanted == '' then
-        record.change = text and text == ARGV[at + 1] and 'remove' or 'none'
+        record.change = text and (text == ARGV[at + 1] or foreign('string', KEYS[n + j])) and 'remove' or 'none'
     elseif text ~= record.wanted or off(record.pttl, record.lives_for) then
         record.change = 'write'
     end
