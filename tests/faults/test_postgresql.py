@@ -127,6 +127,30 @@ def test_connections_that_break_again_and_again_leave_none_behind(cinema: Cinema
     assert not cinema.sql("SELECT FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'")
 
 
+def test_dead_connections_in_the_pool_are_replaced_at_once(cinema: Cinema, showtime: int) -> None:
+    web = cinema.web[0]
+    people = [guest(web) for _ in range(4)]
+    with ThreadPoolExecutor(len(people)) as threads:
+        # Each of the four has to wait, so each has a connection of its own.
+        with psycopg.connect(cinema.postgres.url) as somebody:
+            somebody.execute("SELECT FROM seating_showtimesales WHERE showtime_id = %s FOR UPDATE", [showtime])
+            asked = [
+                threads.submit(person.lock, web, showtime, f"{row}1")
+                for person, row in zip(people, "ABCC", strict=True)
+            ]
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            wait_until(lambda: cinema.sql(waiting)[0][0] >= 3, "them to wait", 5)
+        for future in asked:
+            future.result()
+        cinema.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        answer = people[0].extend(web, showtime)
+    assert answer.status == 200
+    assert answer.took < 0.9
+
+
 @pytest.fixture
 def slow_commit(cinema: Cinema) -> Iterator[None]:
     """The commit of a booking takes a while: a trigger that is deferred to it sleeps."""
