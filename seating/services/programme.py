@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import SeatingLayout
 from seating.models import Auditorium, Layout, Movie, Price, Showtime, ShowtimeSales
+from seating.services.transactions import busy_is_refused
 
 # Trailers before the film and cleaning after it, until the room is free again.
 TURNAROUND = dt.timedelta(minutes=30)
@@ -117,6 +118,8 @@ def make_seats(*, showtime: Showtime) -> int:
     return made
 
 
+@busy_is_refused()
+@transaction.atomic
 def make_missing_seats(*, showtime_id: int) -> int:
     """Make the seats of a showtime that was made without them, for instance by an import: this is their first use.
 
@@ -124,14 +127,11 @@ def make_missing_seats(*, showtime_id: int) -> int:
         How many were made.
 
     Raises:
-        Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago.
+        Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago; `seat_locked`.
     """
-    try:
-        showtime = Showtime.objects.select_related("layout").get(pk=showtime_id)
-    except Showtime.DoesNotExist:
-        raise Refusal(ErrorCode.NOT_FOUND) from None
-    try:
-        return make_seats(showtime=showtime)
-    except IntegrityError:
-        # The commit found that it was removed in the meantime.
-        raise Refusal(ErrorCode.NOT_FOUND) from None
+    with connection.cursor() as cursor:
+        # So that nobody removes it before the seats are committed: else the commit would fail, and the sale with it.
+        cursor.execute("SELECT FROM seating_showtime WHERE id = %s FOR KEY SHARE", [showtime_id])
+        if not cursor.rowcount:
+            raise Refusal(ErrorCode.NOT_FOUND)
+    return make_seats(showtime=Showtime.objects.select_related("layout").get(pk=showtime_id))

@@ -20,7 +20,7 @@ from seating.models import Movie, Price, Showtime
 from seating.selectors.house import was_ever_held
 from seating.services.house import Withdrawn, withdraw_holds
 from seating.services.programme import SALES_CLOSE_AFTER_START, TURNAROUND
-from seating.services.transactions import run_sale
+from seating.services.transactions import busy_is_refused, run_sale
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,7 @@ STAYS_IN_THE_BOOKS = _(
 )
 
 
+@busy_is_refused()
 @transaction.atomic
 def change_showtime(
     *,
@@ -59,7 +60,7 @@ def change_showtime(
         The showtime as it is now.
 
     Raises:
-        Refusal: `not_found`; `invalid_data`, in words, if it is cancelled or its film stays.
+        Refusal: `not_found`; `invalid_data`, in words, if it is cancelled or its film stays; `seat_locked`.
         ValueError: a category of the layout has no price.
         IntegrityError: the room shows another film then, or the times contradict each other.
     """
@@ -129,14 +130,16 @@ def cancel_showtime(*, showtime_id: int) -> Withdrawn:
     return withdraw_holds(showtime_id=showtime_id)
 
 
+@busy_is_refused()
 @transaction.atomic
 def remove_showtime(*, showtime_id: int) -> None:
     """Delete a showtime that nothing has ever happened to.
 
     Raises:
-        Refusal: `not_found`; `invalid_data`, in words, if a seat was ever held, sold or blocked.
+        Refusal: `not_found`; `invalid_data`, in words, if a seat was ever held, sold or blocked; `seat_locked`.
     """
-    _lock_showtime(showtime_id)
+    # Whoever makes its seats has locked it against this alone: they are waited for, or find it gone.
+    _lock_showtime(showtime_id, to_remove=True)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM seating_seat WHERE showtime_id = %s ORDER BY id FOR UPDATE",
@@ -150,11 +153,10 @@ def remove_showtime(*, showtime_id: int) -> None:
     log.info("showtime.removed", showtime_id=showtime_id)
 
 
-def _lock_showtime(showtime_id: int) -> Showtime:
+def _lock_showtime(showtime_id: int, *, to_remove: bool = False) -> Showtime:
+    locked = Showtime.objects.select_for_update(no_key=not to_remove, of=("self",)).select_related("layout")
     try:
-        return (
-            Showtime.objects.select_for_update(no_key=True, of=("self",)).select_related("layout").get(pk=showtime_id)
-        )
+        return locked.get(pk=showtime_id)
     except Showtime.DoesNotExist:
         raise Refusal(ErrorCode.NOT_FOUND) from None
 

@@ -7,7 +7,8 @@ run once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -34,7 +35,7 @@ def run_sale(work: Callable[[], Result]) -> Result:
         Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or whatever
             `work` refuses; in either case nothing has changed.
     """
-    try:
+    with busy_is_refused():
         try:
             return _commit(work)
         except OperationalError as error:
@@ -42,6 +43,18 @@ def run_sale(work: Callable[[], Result]) -> Result:
                 raise
             log.warning("sale.deadlock_retried")
             return _commit(work)
+
+
+@contextmanager
+def busy_is_refused() -> Iterator[None]:
+    """Refuse, instead of failing, what others keep from being done: also for what is a part of a larger transaction.
+
+    Raises:
+        Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or when two
+            waited for each other; the transaction, or its part that this is, must be given up.
+    """
+    try:
+        yield
     except OperationalError as error:
         if isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
             raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error

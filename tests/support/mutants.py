@@ -312,6 +312,13 @@ _MUTANTS = (
             ),
         ),
     ),
+    # --- The house
+    Mutant(
+        "seats_made_without_the_showtimes_lock",
+        "Seats are made for a showtime that somebody may be removing.",
+        "I10",
+        (Statement(r"FROM seating_showtime WHERE id = .*FOR KEY SHARE", r" FOR KEY SHARE", ""),),
+    ),
     # --- Redis
     Mutant(
         "settle_writes_over_anothers_lock",
