@@ -129,9 +129,16 @@ def make_missing_seats(*, showtime_id: int) -> int:
     Raises:
         Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago; `seat_locked`.
     """
-    with connection.cursor() as cursor:
-        # So that nobody removes it before the seats are committed: else the commit would fail, and the sale with it.
-        cursor.execute("SELECT FROM seating_showtime WHERE id = %s FOR KEY SHARE", [showtime_id])
-        if not cursor.rowcount:
-            raise Refusal(ErrorCode.NOT_FOUND)
-    return make_seats(showtime=Showtime.objects.select_related("layout").get(pk=showtime_id))
+    try:
+        showtime = Showtime.objects.select_related("layout").get(pk=showtime_id)
+    except Showtime.DoesNotExist:
+        raise Refusal(ErrorCode.NOT_FOUND) from None
+    made = make_seats(showtime=showtime)
+    # Whoever removes the showtime locks its counter first: if they were quicker, they are waited for, and these seats are
+    # not made after all; if not, they wait for this transaction, and find the seats.
+    for table, key in (("seating_showtimesales", "showtime_id"), ("seating_showtime", "id")):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT FROM {table} WHERE {key} = %s FOR KEY SHARE", [showtime_id])
+            if not cursor.rowcount:
+                raise Refusal(ErrorCode.NOT_FOUND)
+    return made

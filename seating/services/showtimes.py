@@ -138,8 +138,7 @@ def remove_showtime(*, showtime_id: int) -> None:
     Raises:
         Refusal: `not_found`; `invalid_data`, in words, if a seat was ever held, sold or blocked; `seat_locked`.
     """
-    # Whoever makes its seats has locked it against this alone: they are waited for, or find it gone.
-    _lock_showtime(showtime_id, to_remove=True)
+    _lock_showtime(showtime_id)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM seating_seat WHERE showtime_id = %s ORDER BY id FOR UPDATE",
@@ -153,20 +152,25 @@ def remove_showtime(*, showtime_id: int) -> None:
     log.info("showtime.removed", showtime_id=showtime_id)
 
 
-def _lock_showtime(showtime_id: int, *, to_remove: bool = False) -> Showtime:
-    locked = Showtime.objects.select_for_update(no_key=not to_remove, of=("self",)).select_related("layout")
+def _lock_showtime(showtime_id: int) -> Showtime:
     try:
-        return locked.get(pk=showtime_id)
+        return (
+            Showtime.objects.select_for_update(no_key=True, of=("self",)).select_related("layout").get(pk=showtime_id)
+        )
     except Showtime.DoesNotExist:
         raise Refusal(ErrorCode.NOT_FOUND) from None
 
 
 def _lock_counter(showtime_id: int) -> int:
-    """Lock the showtime's counter, so that no seat changes before the commit; return its version."""
+    """Lock the showtime's counter, so that no seat changes and none is made before the commit; return its version."""
     with connection.cursor() as cursor:
+        # Whoever makes the first seats makes it, too, and must be waited for: what is not there cannot be locked.
+        cursor.execute(
+            "INSERT INTO seating_showtimesales (showtime_id) VALUES (%s) ON CONFLICT DO NOTHING", [showtime_id]
+        )
         cursor.execute("SELECT seq FROM seating_showtimesales WHERE showtime_id = %s FOR UPDATE", [showtime_id])
-        row = cursor.fetchone()
-    return row[0] if row else 0
+        version: int = cursor.fetchone()[0]
+    return version
 
 
 def _write_sales(showtime_id: int, *, sales_open: bool) -> None:

@@ -26,6 +26,7 @@ from seating.services import (
     Withdrawn,
     block_seats,
     cancel_showtime,
+    change_showtime,
     holding,
     house,
     make_missing_seats,
@@ -36,6 +37,7 @@ from seating.services import (
     withdraw_hold,
     withdraw_holds,
 )
+from tests.factories import PRICES, MovieFactory
 from tests.support.asking import extend, held_codes, hold, seat
 from tests.support.ledger import assert_sound
 from tests.support.mutants import planted
@@ -275,8 +277,27 @@ class TestRemoveAndFirstUse:
         assert removing.code is ErrorCode.INVALID_DATA
         assert_sound(showtime.pk)
 
+    def test_unless_nobody_looks_again_whether_it_is_there(self, showtime: Showtime) -> None:
+        """The control: the commit finds that it is gone."""
+        with planted("seats_made_while_the_showtime_goes"), pytest.raises(IntegrityError):
+            before_the_commit_of(
+                lambda: remove_showtime(showtime_id=showtime.pk), lambda: make_missing_seats(showtime_id=showtime.pk)
+            )
+
     @pytest.mark.usefixtures("without_redis")
-    def test_unless_the_lock_on_the_showtime_is_left_out(self, showtime: Showtime, ada: Holder) -> None:
-        """The control: neither sees the other, and the commit of the hold finds the showtime gone."""
-        with planted("seats_made_without_the_showtimes_lock"), pytest.raises(IntegrityError):
-            before_the_commit_of(lambda: hold(showtime, ada, "A1"), lambda: remove_showtime(showtime_id=showtime.pk))
+    def test_a_first_hold_keeps_the_film(self, showtime: Showtime, ada: Holder) -> None:
+        held, changing = before_the_commit_of(
+            lambda: hold(showtime, ada, "A1"),
+            lambda: change_showtime(
+                showtime_id=showtime.pk,
+                movie=MovieFactory(),
+                starts_at=showtime.starts_at,
+                prices=PRICES,
+                sales_open_at=showtime.sales_open_at,
+                sales_close_at=None,
+                hold_seconds=None,
+            ),
+        )
+        assert held.taken == ("A1",)
+        assert changing.code is ErrorCode.INVALID_DATA
+        assert Showtime.objects.get().movie == showtime.movie

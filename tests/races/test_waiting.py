@@ -23,7 +23,7 @@ from seating.services import (
 from tests.factories import PRICES, make_showtime
 from tests.support.asking import hold, refused, somebody_holds
 from tests.support.buying import FlakyDemo, buy, close_window, decide, let_try_again, now
-from tests.support.rivals import rows_locked
+from tests.support.rivals import rival_transaction, rows_locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,8 +62,8 @@ class TestTheHouse:
     def test_making_its_seats(self, showtime: Showtime) -> None:
         showtime.seats.all().delete()
         # Only whoever removes it stands in the way.
-        with rows_locked(self.SHOWTIME, [showtime.pk]) as remover, remover.cursor() as cursor:
-            cursor.execute("SELECT FROM seating_showtime WHERE id = %s FOR UPDATE", [showtime.pk])
+        with rival_transaction() as remover, remover.cursor() as cursor:
+            cursor.execute("SELECT FROM seating_showtimesales WHERE showtime_id = %s FOR UPDATE", [showtime.pk])
             with refused(ErrorCode.SEAT_LOCKED):
                 make_missing_seats(showtime_id=showtime.pk)
         assert make_missing_seats(showtime_id=showtime.pk) == 18

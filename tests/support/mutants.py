@@ -314,10 +314,10 @@ _MUTANTS = (
     ),
     # --- The house
     Mutant(
-        "seats_made_without_the_showtimes_lock",
-        "Seats are made for a showtime that somebody may be removing.",
+        "seats_made_while_the_showtime_goes",
+        "Nobody looks again whether the showtime is there whose seats have been made.",
         "I10",
-        (Statement(r"FROM seating_showtime WHERE id = .*FOR KEY SHARE", r" FOR KEY SHARE", ""),),
+        (Statement(r"FROM seating_showtime.*FOR KEY SHARE$", r"FROM .*", "WHERE %s > 0"),),
     ),
     # --- Redis
     Mutant(
