@@ -136,13 +136,14 @@ def _say_yes(claim: Call) -> Call:
 
 # --- The statements by what is in no other ----------------------------------------------------------------------------
 
-LOCK_SEATS = r"FROM seating_seat\s+WHERE showtime_id = .*FOR NO KEY UPDATE\s*$"
+LOCK_SEATS = r"FROM seating_seat\s+WHERE showtime_id = %\(showtime\)s.*FOR NO KEY UPDATE\s*$"
 RESERVE = r"SET status = 'RESERVED', hold_id = %\(hold\)s, reserved_until = term\.until"
 FREE = r"SET status = 'AVAILABLE', hold_id = NULL, reserved_at = NULL"
 SELL = r"SET status = 'SOLD'"
 TAKE_AGAIN = r"SET status = 'RESERVED', hold_id = %\(hold\)s, reserved_at = clock\.now"
 SNAPSHOT = r"array_agg\(seat\.status ORDER BY seat\.position\) AS statuses"
 LAPSED_HOLDS = r"FROM seating_hold\s+WHERE showtime_id = .*expires_at <= clock_timestamp\(\)\s+ORDER BY id"
+END_EMPTY_HOLDS = r"UPDATE seating_hold AS hold SET ended_at = clock_timestamp\(\), end_reason = 'expired'"
 
 _MUTANTS = (
     # --- Holding
@@ -188,7 +189,10 @@ _MUTANTS = (
         "takeover_of_a_paying_seat",
         "A seat whose time is over is taken although it is being paid.",
         "I4",
-        (Statement(RESERVE, r"AND NOT paying AND reserved_until <= term\.now", "AND reserved_until <= term.now"),),
+        (
+            Statement(RESERVE, r"AND NOT paying AND reserved_until <= term\.now", "AND reserved_until <= term.now"),
+            Statement(RESERVE, r"fence = fence \+ 1", "paying = false, fence = fence + 1"),
+        ),
     ),
     Mutant(
         "extension_past_the_cap",
@@ -209,6 +213,7 @@ _MUTANTS = (
         (
             Statement(LAPSED_HOLDS, r"AND NOT paying AND expires_at", "AND expires_at"),
             Statement(FREE, r"NOT seat\.paying AND seat\.reserved_until", "seat.reserved_until"),
+            Statement(END_EMPTY_HOLDS, r"end_reason = 'expired'", "end_reason = 'expired', paying = false"),
         ),
     ),
     # --- The ledger and the map

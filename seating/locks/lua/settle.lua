@@ -2,7 +2,7 @@
 --
 -- A late writer must not bury a newer truth, so a lock is only written over nothing, over an attempt of the same owner
 -- (its other attempts wait for its row, and what they are granted has a newer fence), over an older fence, or over what
--- is none of ours.
+-- is none of ours. If none yields, the writer is too late for the record as well.
 --
 -- KEYS  1 … n          the locks of the seats
 --       n+1            the hold's record
@@ -40,6 +40,9 @@ for i = 1, n do
         redis.call('ZADD', KEYS[n + 2], ends_at, ARGV[1 + 3 * i])
         written = written + 1
     end
+end
+if written == 0 then
+    return 0
 end
 redis.call('SET', KEYS[n + 1], ARGV[3], 'PX', ARGV[2])
 if redis.call('PTTL', KEYS[n + 2]) < tonumber(ARGV[2]) then

@@ -134,6 +134,12 @@ class TestSettle:
 
         assert (owner_of(redis, "A1"), owner_of(redis, "A2")) == ("2", "2")
 
+    def test_who_can_write_no_lock_writes_no_record(self, redis: Redis) -> None:
+        settle(BEN, uuid.uuid4(), A1=9)
+        over = uuid.uuid4()
+        settle(ADA, over, A1=8)
+        assert not redis.exists(keys.seat_hold(SHOWTIME, over))
+
     def test_two_attempts_of_one_owner_that_settle_in_the_wrong_order(self, redis: Redis) -> None:
         first, second, hold_id = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
         acquire(ADA, "A1", nonce=first)

@@ -1,0 +1,3 @@
+from tests.support.sale_fixtures import provider
+
+__all__ = ["provider"]

@@ -1,0 +1,490 @@
+"""A cinema in plain Python: what holding, paying and the house's work come to, one after the other.
+
+It knows no database, no Redis and no rivals, and so says in few words what the product must do whatever it is built of.
+Seconds are those since it opened; `self.now` is moved from outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+HOLD, CAP = 900, 2700
+PAYMENT, GRACE, AFTER_DECLINE, RETRY = 600, 900, 125, 30
+MOST_SEATS = 4
+
+REASONS = {"SOLD": "seat_booked", "BLOCKED": "seat_blocked", "RESERVED": "seat_held"}
+UNPAID = ("PENDING", "DECLINED", "CANCELLED")
+OUTCOMES = {"succeed": "CAPTURED", "decline": "DECLINED", "stall": "PENDING"}
+
+
+class Refused(Exception):  # noqa: N818 - a turn of events
+    """A code, and why, seat by seat, where that is told."""
+
+    def __init__(self, code: str, seats: dict[str, str] | None = None) -> None:
+        super().__init__(code)
+        self.code, self.seats = code, seats or {}
+
+
+class ProviderAway(Exception):  # noqa: N818 - a turn of events
+    """The provider does not answer."""
+
+
+@dataclasses.dataclass(eq=False)
+class Hold:
+    number: int
+    holder: str
+    show: Show
+    cap: float
+    ends: float
+    paying: bool = False
+    ended: bool = False
+
+
+@dataclasses.dataclass(eq=False)
+class Seat:
+    status: str = "AVAILABLE"
+    hold: Hold | None = None
+
+
+@dataclasses.dataclass(eq=False)
+class Show:
+    seats: dict[str, Seat]
+    version: int = 0
+    selling: bool = True
+    cancelled: bool = False
+
+
+@dataclasses.dataclass(eq=False)
+class Booking:
+    """`books` is what the provider has written of it; `known` says whether it has told us; `heard` what it told."""
+
+    hold: Hold
+    holder: str
+    codes: frozenset[str]
+    pay_by: float
+    resumes: float
+    status: str = "PENDING"
+    payment: str = "PENDING"
+    books: str | None = None
+    known: bool = False
+    heard: set[str] = dataclasses.field(default_factory=set)
+    next_attempt: float = 0.0
+
+
+class Cinema:
+    def __init__(self, *, shows: int, stretches: Sequence[Sequence[str]], others: Sequence[str]) -> None:
+        """Open it.
+
+        Args:
+            shows: how many showtimes it has.
+            stretches: the ordinary seats that touch each other, by their codes.
+            others: the other places.
+        """
+        self.now = 0.0
+        self.stretches = stretches
+        codes = [*others, *(code for stretch in stretches for code in stretch)]
+        self.shows = [Show({code: Seat() for code in codes}) for _show in range(shows)]
+        self.holds: list[Hold] = []
+        self.bookings: list[Booking] = []
+        # For which calls the provider is away, and which it carries out without an answer.
+        self.away: set[str] = set()
+        self.lost: set[str] = set()
+
+    # --- Holding
+
+    def hold(self, holder: str, show: Show, codes: Sequence[str]) -> Hold:
+        if len(codes) > MOST_SEATS:
+            raise Refused("too_many_seats")
+        own = self._changeable(holder, show)
+        mine = self.seats_of(own)
+        new = [code for code in codes if code not in mine]
+        if len(mine) + len(new) > MOST_SEATS:
+            raise Refused("too_many_seats")
+        if new and not show.selling:
+            raise Refused("not_on_sale")
+        self._refuse({code: show.seats[code] for code in new if not self._can_be_had(show.seats[code])})
+        if own is None:
+            own = Hold(len(self.holds), holder, show, cap=self.now + CAP, ends=self.now)
+            self.holds.append(own)
+        self._give(show, new, "RESERVED", own)
+        self._renew(own)
+        return own
+
+    def hold_best(self, holder: str, show: Show, quantity: int, taken: Sequence[str]) -> Hold:
+        """Hold ordinary seats side by side; which ones is a matter of taste, and so told: `taken`."""
+        if quantity > MOST_SEATS:
+            raise Refused("too_many_seats")
+        groups = self._free_groups(show, quantity)
+        if not groups:
+            raise Refused("seat_held")
+        assert not taken or sorted(taken) in groups
+        return self.hold(holder, show, taken or groups[0])
+
+    def extend(self, holder: str, show: Show, codes: Sequence[str]) -> Hold:
+        if len(codes) > MOST_SEATS:
+            raise Refused("too_many_seats")
+        own = self._changeable(holder, show)
+        if own is None:
+            raise Refused("hold_expired")
+        self._refuse_others(own, codes)
+        self._renew(own)
+        return own
+
+    def release(self, holder: str, show: Show, codes: Sequence[str] | None) -> set[str]:
+        if codes is not None and len(codes) > MOST_SEATS:
+            raise Refused("too_many_seats")
+        own = self._changeable(holder, show)
+        if own is None:
+            return set()
+        mine = self.seats_of(own)
+        leaving = mine if codes is None else mine & set(codes)
+        if leaving == mine:
+            own.ended = True
+        else:
+            self._renew(own)
+        self._give(show, leaving, "AVAILABLE")
+        return leaving
+
+    def expire(self, show: Show) -> None:
+        over = [hold for hold in self.live(show) if self.lapsed(hold)]
+        self._end(show, over)
+
+    def sign_in(self, guest: str, user: str) -> bool:
+        """Give a guest's holds and bookings to a user; return whether nothing is left behind."""
+        done = True
+        for show in self.shows:
+            theirs, own = self.own(guest, show), self.own(user, show)
+            if theirs is None:
+                continue
+            if theirs.paying:
+                done = False
+                continue
+            newer = own is None or (
+                not own.paying and (not self.lapsed(theirs), theirs.number) > (not self.lapsed(own), own.number)
+            )
+            loser = own if newer else theirs
+            if loser:
+                self._end(show, [loser])
+            if newer:
+                theirs.holder = user
+        for hold in self.holds:
+            if hold.holder == guest and hold.ended:
+                hold.holder = user
+        for booking in self.bookings:
+            if booking.holder == guest:
+                booking.holder = user
+        return done
+
+    # --- Buying
+
+    def buy(self, holder: str, hold: Hold, token: str) -> Booking:
+        """Buy a hold. What has been begun before is gone on with."""
+        mine = [b for b in self.bookings if b.hold is hold and holder in (b.holder, hold.holder)]
+        if hold.holder != holder and not mine:
+            raise Refused("not_found")
+        bought = [b for b in mine if b.status not in ("CANCELLED", "EXPIRED")]
+        return self._buy(lambda: self._begin(holder, hold.show, hold, None), bought, token)
+
+    def confirm(self, holder: str, show: Show, codes: Sequence[str], token: str) -> Booking:
+        """Buy some seats of a hold, and release the others."""
+        if len(codes) > MOST_SEATS:
+            raise Refused("too_many_seats")
+        mine = [b for b in self.bookings if b.holder == holder and b.hold.show is show and b.codes == set(codes)]
+        live = [b for b in mine if b.status in ("PENDING", "CONFIRMED")]
+        return self._buy(lambda: self._begin(holder, show, None, codes), live, token)
+
+    def decide(self, booking: Booking, outcome: str) -> None:
+        """Decide a payment on the provider's page; what was decided is told once more."""
+        if booking.books == "PENDING":
+            booking.books = outcome
+        if booking.books in ("CAPTURED", "DECLINED"):
+            self._settle(booking, booking.books, f"notice:{booking.books}")
+
+    def notice(self, booking: Booking, told: str) -> None:
+        """Hear a notice that somebody has signed in the provider's name, whose books follow it."""
+        if (told == "CAPTURED" and booking.books in UNPAID) or booking.books == "PENDING":
+            booking.books = told
+        self._settle(booking, told, f"notice:{told}")
+
+    def cancel(self, holder: str, booking: Booking) -> Booking:
+        if booking.holder != holder:
+            raise Refused("not_found")
+        self._cancel(booking, by_house=False)
+        return booking
+
+    def settle_overdue(self) -> None:
+        """End the payments whose window is over, and give back what is to be given back."""
+        due = [b for b in self.bookings if b.next_attempt <= self.now]
+        for booking in sorted(
+            (b for b in due if b.status == "PENDING" and b.pay_by <= self.now), key=lambda b: b.pay_by
+        ):
+            booking.next_attempt = self.now + RETRY
+            try:
+                state = self._cancel_at_provider(booking)
+            except ProviderAway:
+                state = "CANCELLED" if booking.pay_by + GRACE <= self.now else None
+            if state == "CANCELLED":
+                self._end(booking.hold.show, [booking.hold])
+                booking.status, booking.payment = "EXPIRED", "CANCELLED"
+            elif state:
+                self._settle(booking, state, f"answer:{state}")
+        for booking in due:
+            self._refund(booking)
+
+    # --- The house
+
+    def block(self, show: Show, codes: Sequence[str], before: str = "AVAILABLE", after: str = "BLOCKED") -> set[str]:
+        self.expire(show)
+        self._refuse({code: show.seats[code] for code in codes if show.seats[code].hold})
+        changing = {code for code in codes if show.seats[code].status == before}
+        self._give(show, changing, after)
+        return changing
+
+    def unblock(self, show: Show, codes: Sequence[str]) -> set[str]:
+        return self.block(show, codes, before="BLOCKED", after="AVAILABLE")
+
+    def withdraw(self, hold: Hold) -> set[str]:
+        if hold.ended:
+            raise Refused("hold_expired")
+        if hold.paying:
+            raise Refused("hold_paying")
+        seats = self.seats_of(hold)
+        self._end(hold.show, [hold])
+        return seats
+
+    def resume_sales(self, show: Show) -> None:
+        if show.cancelled:
+            raise Refused("invalid_data")
+        show.selling = True
+
+    def call_off(self, show: Show) -> None:
+        show.selling, show.cancelled = False, True
+        self._end(show, [hold for hold in self.live(show) if not hold.paying])
+        self._cancel_all(show)
+
+    def reconcile(self) -> None:
+        self.settle_overdue()
+        for show in self.shows:
+            if show.cancelled:
+                self._cancel_all(show)
+            self.expire(show)
+
+    # --- Reading
+
+    def view(self, viewer: str | None, show: Show) -> dict[str, str]:
+        words = {"AVAILABLE": "available", "RESERVED": "locked", "SOLD": "occupied", "BLOCKED": "blocked"}
+        own = self.own(viewer, show) if viewer else None
+        return {
+            code: "selected" if own and seat.hold is own else words[seat.status] for code, seat in show.seats.items()
+        }
+
+    def own(self, holder: str, show: Show) -> Hold | None:
+        return next((hold for hold in self.live(show) if hold.holder == holder), None)
+
+    def live(self, show: Show) -> list[Hold]:
+        """The holds that nobody has ended, also those whose time is over."""
+        return [hold for hold in self.holds if hold.show is show and not hold.ended]
+
+    def lapsed(self, hold: Hold) -> bool:
+        return not hold.paying and hold.ends <= self.now
+
+    def seats_of(self, hold: Hold | None) -> set[str]:
+        """The seats that a hold has reserved."""
+        if hold is None:
+            return set()
+        return {code for code, seat in hold.show.seats.items() if seat.hold is hold and seat.status == "RESERVED"}
+
+    # --- What these are made of
+
+    def _changeable(self, holder: str, show: Show) -> Hold | None:
+        own = self.own(holder, show)
+        if own and own.paying:
+            raise Refused("hold_paying")
+        if own and self.lapsed(own):
+            self.expire(show)
+            return None
+        return own
+
+    def _can_be_had(self, seat: Seat) -> bool:
+        if seat.status == "RESERVED":
+            assert seat.hold is not None
+            return self.lapsed(seat.hold)
+        return seat.status == "AVAILABLE"
+
+    def _refuse(self, taken: dict[str, Seat]) -> None:
+        reasons = {code: REASONS[seat.status] for code, seat in taken.items()}
+        for code in REASONS.values():
+            if code in reasons.values():
+                raise Refused(code, reasons)
+
+    def _refuse_others(self, own: Hold, codes: Iterable[str]) -> None:
+        others = {code: own.show.seats[code] for code in codes if code not in self.seats_of(own)}
+        self._refuse({code: seat for code, seat in others.items() if seat.status != "AVAILABLE"})
+        if others:
+            raise Refused("hold_expired", dict.fromkeys(others, "hold_expired"))
+
+    def _give(self, show: Show, codes: Iterable[str], status: str, hold: Hold | None = None) -> None:
+        """Change seats together: one version, unless there are none."""
+        codes = list(codes)
+        for code in codes:
+            show.seats[code].status, show.seats[code].hold = status, hold
+        show.version += bool(codes)
+
+    def _renew(self, hold: Hold) -> None:
+        hold.ends = max(hold.ends, min(self.now + HOLD, hold.cap))
+
+    def _end(self, show: Show, holds: Iterable[Hold]) -> None:
+        """End holds together, and free what they still have."""
+        holds = list(holds)
+        self._give(show, {code for hold in holds for code in self.seats_of(hold)}, "AVAILABLE")
+        for hold in holds:
+            hold.ended, hold.paying = True, False
+
+    def _free_groups(self, show: Show, quantity: int) -> list[list[str]]:
+        groups = [
+            list(stretch[start : start + quantity])
+            for stretch in self.stretches
+            for start in range(len(stretch) - quantity + 1)
+        ]
+        return [group for group in groups if all(show.seats[code].status == "AVAILABLE" for code in group)]
+
+    def _begin(self, holder: str, show: Show, hold: Hold | None, codes: Sequence[str] | None) -> Booking:
+        own = self.own(holder, show)
+        if own is None or own is not (hold or own):
+            raise Refused("hold_expired")
+        if own.paying:
+            raise Refused("hold_paying")
+        if self.lapsed(own):
+            raise Refused("hold_expired")
+        if show.cancelled:
+            raise Refused("not_on_sale")
+        wanted = self.seats_of(own)
+        if codes is not None:
+            self._refuse_others(own, codes)
+            self._give(show, wanted - set(codes), "AVAILABLE")
+            wanted = set(codes)
+        booking = Booking(own, holder, frozenset(wanted), pay_by=self.now + PAYMENT, resumes=own.ends)
+        own.paying, own.ends = True, booking.pay_by
+        self.bookings.append(booking)
+        return booking
+
+    def _buy(self, begin: Callable[[], Booking], before: Sequence[Booking], token: str) -> Booking:
+        try:
+            booking = begin()
+        except Refused:
+            if not before:
+                raise
+            booking = before[-1]
+        if booking.payment == "PENDING" and not booking.known:
+            try:
+                state = self._call("create", booking, OUTCOMES[token])
+            except ProviderAway:
+                raise Refused("unavailable") from None
+            self._settle(booking, state, f"answer:{state}")
+        if booking.status == "EXPIRED":
+            raise Refused("hold_expired")
+        if booking.payment == "DECLINED":
+            raise Refused("payment_declined")
+        return booking
+
+    def _call(self, name: str, booking: Booking, outcome: str) -> str:
+        """Let the provider do something, as far as it has not been done."""
+        if name in self.away:
+            raise ProviderAway
+        possible = {"create": (None,), "cancel": (None, "PENDING"), "refund": ("CAPTURED",)}[name]
+        if booking.books in possible:
+            booking.books = outcome
+        if name in self.lost:
+            raise ProviderAway
+        assert booking.books is not None
+        return booking.books
+
+    def _cancel_at_provider(self, booking: Booking) -> str:
+        return self._call("cancel", booking, "CANCELLED")
+
+    def _settle(self, booking: Booking, state: str, event: str) -> None:
+        if event in booking.heard:
+            return
+        booking.heard.add(event)
+        booking.known = True
+        if state == "CAPTURED" and booking.payment in UNPAID:
+            if self._sell(booking):
+                booking.status, booking.payment = "CONFIRMED", "CAPTURED"
+            else:
+                self._owe(booking)
+        elif state == "DECLINED" and booking.status == "PENDING":
+            self._resume(booking, payment="DECLINED")
+
+    def _sell(self, booking: Booking) -> bool:
+        hold, show = booking.hold, booking.hold.show
+        if booking.status != "PENDING" and not self._take_again(booking):
+            return False
+        self._give(show, booking.codes, "SOLD", hold)
+        hold.ended, hold.paying = True, False
+        return True
+
+    def _take_again(self, booking: Booking) -> bool:
+        """Reserve the seats of late money once more: all that are free, lapsed or its holder's own, or none."""
+        hold, show = booking.hold, booking.hold.show
+        given_up = booking.status == booking.payment == "CANCELLED"
+        own = {hold, self.own(hold.holder, show)}
+
+        def mine(seat: Seat) -> bool:
+            return seat.status == "RESERVED" and seat.hold in own and not seat.hold.paying
+
+        seats = {code: show.seats[code] for code in booking.codes}
+        if given_up or not show.selling or not all(mine(seat) or self._can_be_had(seat) for seat in seats.values()):
+            return False
+        lost = {seat.hold for seat in seats.values() if seat.hold in own} - {hold}
+        self._give(show, [code for code, seat in seats.items() if seat.hold is not hold], "RESERVED", hold)
+        self._give(show, self.seats_of(hold) - booking.codes, "AVAILABLE")
+        for other in lost:
+            if other and not self.seats_of(other):
+                other.ended = True
+        return True
+
+    def _resume(self, booking: Booking, *, payment: str) -> None:
+        booking.hold.paying = False
+        booking.hold.ends = max(booking.resumes, self.now + AFTER_DECLINE)
+        booking.status, booking.payment = "CANCELLED", payment
+
+    def _cancel(self, booking: Booking, *, by_house: bool) -> None:
+        if booking.status == "PENDING":
+            try:
+                state = self._cancel_at_provider(booking)
+            except ProviderAway:
+                raise Refused("unavailable") from None
+            if state != "CANCELLED":
+                self._settle(booking, state, f"answer:{state}")
+        if booking.status == "CONFIRMED":
+            self._give(booking.hold.show, booking.codes, "AVAILABLE")
+            self._owe(booking)
+        elif booking.status == "PENDING" and by_house:
+            self._end(booking.hold.show, [booking.hold])
+            booking.status, booking.payment = "CANCELLED", "CANCELLED"
+        elif booking.status == "PENDING":
+            self._resume(booking, payment="CANCELLED")
+
+    def _cancel_all(self, show: Show) -> None:
+        for booking in self.bookings:
+            if booking.hold.show is show and booking.status in ("PENDING", "CONFIRMED"):
+                try:
+                    self._cancel(booking, by_house=True)
+                except Refused:
+                    continue
+
+    def _owe(self, booking: Booking) -> None:
+        booking.status = booking.payment = "REFUND_DUE"
+        booking.next_attempt = self.now
+        self._refund(booking)
+
+    def _refund(self, booking: Booking) -> None:
+        if booking.payment != "REFUND_DUE" or booking.next_attempt > self.now:
+            return
+        booking.next_attempt = self.now + RETRY
+        try:
+            self._call("refund", booking, "REFUNDED")
+        except ProviderAway:
+            return
+        booking.status = booking.payment = "REFUNDED"
