@@ -1,12 +1,17 @@
-"""The door of the clock: once a second each web process sees to payments whose window is over, and to refunds.
+"""The doors of the clock: once a second each web process sees to what may keep it waiting, each in a thread of its own.
 
-It has a thread of its own, since a provider may keep it waiting, and holds must end in time.
+Holds must end in time, however slow a payment provider is, and mail must leave however slow that is, and the other way
+round.
 """
 
 from __future__ import annotations
 
 from bookings.services import settle_overdue_payments
+from cinebook.core.outbox import deliver_effects
 from seating.ticker import Ticker
+
+# What a worker was nudged for is left to it for so long, in seconds; then there is none, or it has too much to do.
+LEFT_TO_WORKERS = 3
 
 
 class PaymentTicker(Ticker):
@@ -14,4 +19,12 @@ class PaymentTicker(Ticker):
 
     def _work(self) -> set[str]:
         settle_overdue_payments()
+        return set()
+
+
+class OutboxTicker(Ticker):
+    """Delivers what no worker has come for, so that mail leaves while the broker is away."""
+
+    def _work(self) -> set[str]:
+        deliver_effects(due_for=LEFT_TO_WORKERS, until=self._stopped.is_set)
         return set()

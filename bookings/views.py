@@ -14,12 +14,14 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from bookings.forms import CheckoutForm
 from bookings.identity import visitor
 from bookings.models import Booking, BookingStatus, PaymentStatus
-from bookings.selectors.purchases import cancellable_until, own_booking, own_bookings, purchase_of_hold
+from bookings.selectors.mail_links import is_sealed
+from bookings.selectors.offers import seats_offered_instead
+from bookings.selectors.purchases import bookings, cancellable_until, own_booking, own_bookings, purchase_of_hold
 from bookings.services import (
     Attendee,
     Contact,
@@ -37,12 +39,15 @@ from seating.selectors import programme
 from seating.selectors.holds import HeldSeats, live_hold, own_hold
 from seating.selectors.layouts import parsed_layout
 from seating.serializers import HoldSerializer
-from seating.services import stay
+from seating.services import hold_seats, stay
 
 # How many bookings of the past a page shows.
 EARLIER = 20
 # What a booking may be that is still to come.
 STANDING = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
+# Where a session keeps which bookings its visitor has opened by the links of their mails, and how many at the most.
+OPENED = "opened_bookings"
+MOST_OPENED = 20
 # What the buttons of the demo provider's page decide; the third decides nothing.
 OUTCOMES = {"succeed": PaymentStatus.CAPTURED, "decline": PaymentStatus.DECLINED}
 
@@ -66,8 +71,7 @@ def checkout(request: HttpRequest, hold_id: uuid.UUID) -> HttpResponse:
 @never_cache
 def booking(request: HttpRequest, reference: str) -> HttpResponse:
     """A booking of the visitor: how it stands, and its tickets."""
-    claimant = _somebody(request)
-    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    claimant, found = _own_booking(request, reference)
     places = parsed_layout(found.showtime.layout_id).by_code
     until = cancellable_until(found)
     return render(
@@ -81,20 +85,53 @@ def booking(request: HttpRequest, reference: str) -> HttpResponse:
             "cancellable": found.status == BookingStatus.PENDING or timezone.now() <= until,
             "hold": _still_held(claimant, found),
             "sells": programme.sales_state(found.showtime, timezone.now()) is None,
+            "offered": seats_offered_instead(found),
         },
     )
+
+
+@require_POST
+@never_cache
+def take_instead(request: HttpRequest, reference: str) -> HttpResponse:
+    """Hold seats that a booking's page offers in place of lost ones, and go on to the checkout."""
+    claimant = _somebody(request)
+    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    codes = list(dict.fromkeys(request.POST.get("take", "").split()))
+    if not codes or not found.paid_too_late:
+        raise Refusal(ErrorCode.INVALID_DATA)
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    try:
+        held = hold_seats(
+            holder_id=claimant.holder_id, user_id=claimant.user_id, showtime_id=found.showtime_id, codes=codes
+        )
+    except Refusal as refusal:
+        # Somebody was quicker; the booking's page has other seats.
+        messages.error(request, error_body(refusal)["detail"])
+        return redirect(found)
+    return redirect("checkout", held.hold.hold_id)
+
+
+@require_safe
+@never_cache
+def opened_booking(request: HttpRequest, reference: str, given: str) -> HttpResponse:
+    """The link of a mail: whoever has it may see the booking and cancel it, in whichever browser."""
+    if not is_sealed(reference=reference, given=given):
+        raise Refusal(ErrorCode.NOT_FOUND)
+    known = [known for known in request.session.get(OPENED, []) if known != reference]
+    request.session[OPENED] = [*known, reference][-MOST_OPENED:]
+    # Away from the address that holds the key.
+    return redirect("booking", reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def cancel(request: HttpRequest, reference: str) -> HttpResponse:
     """Ask whether a booking shall really be cancelled, and do it."""
-    claimant = _somebody(request)
-    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    _claimant, found = _own_booking(request, reference)
     if request.method == "POST":
-        count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+        count_request(SEAT_OPERATIONS, str(found.holder_id))
         try:
-            cancel_booking(holder_id=claimant.holder_id, reference=reference)
+            cancel_booking(holder_id=found.holder_id, reference=reference)
         except Refusal as refusal:
             messages.error(request, error_body(refusal)["detail"])
         return redirect(found)
@@ -150,6 +187,20 @@ def _somebody(request: HttpRequest) -> Claimant:
     if claimant is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return claimant
+
+
+def _own_booking(request: HttpRequest, reference: str) -> tuple[Claimant | None, Booking]:
+    """Return the visitor and a booking: their own, or one that they have opened by the link of its mail.
+
+    Raises:
+        Refusal: `not_found`.
+    """
+    claimant = visitor(request.session, request.user)
+    if reference in request.session.get(OPENED, []):
+        return claimant, bookings().get(reference=reference)
+    if claimant is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return claimant, own_booking(reference=reference, holder_id=claimant.holder_id)
 
 
 def _payable(claimant: Claimant, hold_id: uuid.UUID) -> HeldSeats:
@@ -244,9 +295,9 @@ def _checkout_page(
     return response
 
 
-def _still_held(claimant: Claimant, found: Booking) -> HeldSeats | None:
+def _still_held(claimant: Claimant | None, found: Booking) -> HeldSeats | None:
     """Return the hold of a booking that was not paid, if it can still be paid in another way."""
-    if found.status != BookingStatus.CANCELLED:
+    if claimant is None or found.status != BookingStatus.CANCELLED:
         return None
     hold = live_hold(holder_id=claimant.holder_id, showtime_id=found.showtime_id)
     return hold if hold and hold.hold_id == found.hold_id and not hold.paying else None

@@ -12,20 +12,20 @@ from bookings.services.cancelling import (
 )
 from bookings.services.demo_payments import demo_decide, demo_payment
 from bookings.services.expiring import expire_payment, settle_overdue_payments
-from bookings.services.idempotency import Answer, answer_once, forget_old_answers
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import receive_notice, settle_payment
+from bookings.services.verifying import Finding, Report, missing_showtimes, repair, verify
 
 __all__ = [
-    "Answer",
     "Attendee",
     "BookingAnswer",
     "CalledOff",
     "Contact",
+    "Finding",
     "Purchase",
+    "Report",
     "adopt_bookings",
-    "answer_once",
     "call_off_showtime",
     "cancel_booking",
     "cancel_booking_for_house",
@@ -36,10 +36,12 @@ __all__ = [
     "demo_decide",
     "demo_payment",
     "expire_payment",
-    "forget_old_answers",
+    "missing_showtimes",
     "receive_notice",
     "reconcile",
+    "repair",
     "settle_overdue_payments",
     "settle_payment",
     "start_booking",
+    "verify",
 ]

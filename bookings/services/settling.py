@@ -14,6 +14,7 @@ from django.db import connection
 
 from bookings.models import BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
+from bookings.services.mailing import Mail
 from bookings.services.purchases import (
     LockedPurchase,
     lock_purchase,
@@ -24,6 +25,7 @@ from bookings.services.purchases import (
 )
 from bookings.services.refunding import carry_out_refund
 from cinebook.core.errors import ErrorCode, Refusal
+from seating.models import SeatChange
 from seating.services import release_paid_hold, resume_hold, run_sale, sell_hold, sell_late
 
 log = structlog.get_logger(__name__)
@@ -135,22 +137,32 @@ def _is_new(purchase: LockedPurchase, notice: Notice) -> bool:
 
 
 def _captured(purchase: LockedPurchase) -> BookingStatus:
-    if _sell(purchase):
+    given_up = _given_up(purchase)
+    if not given_up and _sell(purchase):
         write_confirmed(purchase)
         return BookingStatus.CONFIRMED
     if purchase.is_pending:
-        release_paid_hold(booked=purchase.hold)
-    write_refund_due(purchase)
+        release_paid_hold(booked=purchase.hold, cause=SeatChange.WITHDRAWN if given_up else SeatChange.EXPIRED)
+    write_refund_due(purchase, mail=given_up or Mail.TOO_LATE)
     return BookingStatus.REFUND_DUE
+
+
+def _given_up(purchase: LockedPurchase) -> Mail | None:
+    """Return what tells the buyer that the purchase was given up, by them or by the house: they want no seats for it.
+
+    None if it was not.
+    """
+    if purchase.booking.showtime.cancelled_at:
+        return Mail.SHOWTIME_CANCELLED
+    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
+        return Mail.CANCELLED
+    return None
 
 
 def _sell(purchase: LockedPurchase) -> bool:
     """Sell the seats of a purchase that was paid, all or none; return whether."""
     if purchase.is_pending:
         return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
-    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
-        # The buyer, or the house, has given it up: they do not want the seats any more, but their money.
-        return False
     return sell_late(booked=purchase.hold, prices=purchase.prices)
 
 

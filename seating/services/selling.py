@@ -164,7 +164,8 @@ def sell_hold(*, booked: BookedHold, codes: Collection[str]) -> bool:
 def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     """Sell the seats of a purchase whose payment came when its hold was not being paid any more: all, or none.
 
-    They may still be in the hold, or free, or in another hold of the same holder; not in one that is being paid.
+    They may still be in the hold, or free, or in another hold of the same holder; not in one that is being paid. What
+    is not held is sold only while sales are open; what is held may be paid for as long as it is.
 
     Args:
         prices: what was paid for each seat of the purchase, by code, in minor units.
@@ -175,11 +176,13 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     demand_transaction()
     claim = lock_holder(holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     holds = lock_paid_hold(hold_id=booked.hold_id, holder_id=booked.holder_id, showtime_id=booked.showtime_id)
-    if not claim.on_sale or booked.hold_id not in {hold.hold_id for hold in holds}:
+    if booked.hold_id not in {hold.hold_id for hold in holds}:
         return False
     live = [hold.hold_id for hold in holds if not hold.ended]
     locked = lock_seats(showtime_id=booked.showtime_id, codes=prices.keys(), hold_ids=live)
     seats = [seat for seat in locked if seat.code in prices]
+    if not claim.on_sale and not all(seat.hold_id in live for seat in seats):
+        return False
     taken = take_again(
         showtime_id=booked.showtime_id, hold_id=booked.hold_id, own_holds=live, seats=seats, prices=prices
     )

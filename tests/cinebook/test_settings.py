@@ -80,6 +80,8 @@ def test_a_hold_may_be_as_short_as_two_seconds() -> None:
         ("DEBUG", "2", "DEBUG must be on or off"),
         ("CURRENCY", "euro", "CURRENCY must be an ISO 4217 code"),
         ("TIME_ZONE", "Mars/Olympus", "TIME_ZONE must be a name such as Europe/Berlin"),
+        ("SITE_URL", "tickets.example", "SITE_URL must be an address such as https://tickets.example"),
+        ("SITE_URL", "https://tickets.example/cinema", "SITE_URL must be an address"),
         ("CORS_ORIGINS", "tickets.example", "CORS_ORIGINS holds origins such as https://"),
         ("DATABASE_URL", "sqlite:///house.db", "DATABASE_URL must begin with postgresql://"),
         ("REDIS_URL", "memcached://host", "REDIS_URL must begin with redis://"),

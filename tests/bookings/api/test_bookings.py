@@ -13,12 +13,12 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from bookings.models import Booking, BookingStatus, DemoPayment, IdempotencyRecord
+from bookings.models import Booking, BookingStatus, DemoPayment
 from cinebook.core.models import User
 from cinebook.core.rate_limits import RateLimit
 from seating.api import authentication
 from seating.identity import tokens_for_user
-from seating.models import Showtime
+from seating.models import IdempotencyRecord, Showtime
 from seating.services import hold_seats, user_holder
 from tests import factories
 from tests.support.buying import FlakyDemo, assert_bought_right
@@ -140,7 +140,8 @@ class TestBuying:
         provider.lost.clear()
         # The same key tells what became of it.
         again = ben.post("bookings", body, Idempotency_Key="k")
-        assert (again.status_code, again.json()["status"]) == (200, "CONFIRMED")
+        assert (again.status_code, again.json()["status"]) == (201, "CONFIRMED")
+        assert Booking.objects.count() == 1
 
     def test_a_hold_that_is_gone(self, ben: Caller, guest: Caller, showtime: Showtime) -> None:
         held = ben.hold(showtime, "A1")

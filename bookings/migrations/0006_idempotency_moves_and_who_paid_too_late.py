@@ -1,0 +1,24 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('bookings', '0004_reconciler_run'),
+    ]
+
+    operations = [
+        # The table stays as it is: seating, which needs it now, takes it over.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[migrations.DeleteModel(name='IdempotencyRecord')],
+        ),
+        migrations.AddField(
+            model_name='booking',
+            name='paid_too_late',
+            field=models.BooleanField(db_default=False, default=False, help_text='Its money came when its seats could not be had any more; equal ones are offered instead.'),
+        ),
+        migrations.AddConstraint(
+            model_name='booking',
+            constraint=models.CheckConstraint(condition=models.Q(('paid_too_late', False), ('status__in', ['REFUND_DUE', 'REFUNDED']), _connector='OR'), name='booking_paid_too_late_is_refunded'),
+        ),
+    ]
