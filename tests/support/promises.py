@@ -439,13 +439,18 @@ class Promises:
 
     def _lost_seats(self, seats: Mapping[SeatName, LastSeat], asked_at: float) -> list[Violation]:
         """I3, I4: what is certain beyond the end is so in the database."""
+        holders = {event.hold: event.holder for event in self._events if event.hold}
         found = []
         for seat, intervals in self._certain().items():
             last = seats.get(seat, LastSeat("gone", None))
             for certain in intervals:
                 event = certain.event
-                right = {"SOLD"} if event.kind == "booked" else {"RESERVED", "SOLD"}
-                if certain.ends > asked_at and (last.status not in right or last.hold != event.hold):
+                if event.kind == "booked":
+                    kept = last.status == "SOLD" and last.hold == event.hold
+                else:
+                    # A payment that came late may have taken it for another purchase of the same person.
+                    kept = last.status in {"RESERVED", "SOLD"} and holders.get(last.hold) == event.holder
+                if certain.ends > asked_at and not kept:
                     what = f"{seat[1]} of showtime {seat[0]} is {last.status} {last.hold or ''}, but {event}"
                     found.append(Violation("I3" if event.kind == "booked" else "I4", what, seat))
         return found
