@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 # How long a stopping process waits for the tick that is under way.
 STOP_SECONDS = 5.0
-# How often a Redis that comes and goes is put right, at the most.
-MEND_PAUSE_SECONDS = 2.0
+# What is put right while Redis comes and goes may take this part of a ticker's time.
+MEND_SHARE = 0.05
 
 
 class Ticker:
@@ -122,8 +122,9 @@ class LockTicker(Ticker):
         """Put the locks right if that is necessary, and if it was not just done."""
         if time.monotonic() < self._rests_until:
             return set()
+        began = time.monotonic()
         failures_mended = mend_lost_locks(failures_mended=self._failures_mended)
         if failures_mended != self._failures_mended:
             self._failures_mended = failures_mended
-            self._rests_until = time.monotonic() + MEND_PAUSE_SECONDS
+            self._rests_until = began + (time.monotonic() - began) / MEND_SHARE
         return set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 
 from django.db import connection
 from django.db.models import F, Value
@@ -15,7 +16,8 @@ from django.db.models.functions import Coalesce, Now
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
 from bookings.payments import Order
 from bookings.services.mailing import Mail, write_mail
-from seating.services import BookedHold, demand_transaction
+from cinebook.core.errors import Refusal
+from seating.services import BookedHold, demand_transaction, run_sale
 
 # How long a payment is left alone after its provider was asked, in seconds.
 RETRY_SECONDS = 30
@@ -143,6 +145,14 @@ def _write_payment(purchase: LockedPurchase, **columns: object) -> None:
 
 def _claim(reference: str, condition: str) -> bool:
     """Return whether the caller is the one to ask the provider; for a while nobody else is."""
+    try:
+        return run_sale(functools.partial(_write_claim, reference, condition))
+    except Refusal:
+        # Somebody has been busy with the purchase all the while; whoever comes by next sees what has become of it.
+        return False
+
+
+def _write_claim(reference: str, condition: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 0.2
 # What a healthy Redis takes for a command at the most; however many there are, such ones do not count.
 HEALTHY_SECONDS = 0.01
+# Whoever takes longer costs more time than it saves, and is left alone like one that does not answer.
+SLOW_SECONDS = 0.05
 REST_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
@@ -214,12 +216,12 @@ def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
         raise RedisAway from error
     finally:
         _ends_at.reset(token)
-        if patience and (took := time.monotonic() - began) > HEALTHY_SECONDS:
+        took = time.monotonic() - began
+        if patience and took > HEALTHY_SECONDS:
             patience.left -= took
-    if patience and patience.left <= 0:
-        # It answers, but so slowly that the next request is better off without it.
+    if seconds <= ANSWER_SECONDS and took > SLOW_SECONDS:
         if breaker.failed():
-            log.warning("redis.away", error="it is slow")
+            log.warning("redis.away", error=f"It took {took:.3f} s to answer.")
     elif breaker.answered():
         log.info("redis.back")
     return answer

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -23,8 +24,7 @@ from seating.locks import LUA, PROVISIONAL_MS, GrantedHold, keys, lock_of, recor
 TOLERANCE_MS = 1_000
 # How many keys Redis looks at before it serves somebody else in between.
 SCAN_COUNT = 1_000
-# How long to wait for all keys of Redis; and for those of one showtime, whose holds stay locked meanwhile.
-SCAN_SECONDS = 10.0
+# How long to wait for all keys of one showtime, whose holds stay locked meanwhile.
 MEND_SECONDS = 0.5
 # Names the server whose locks were all put right: after a flush it is gone, and another server has another name.
 MARK = "locks_mended"
@@ -176,10 +176,14 @@ def everything() -> dict[int, Found] | None:
     This is the one place that scans: locks whose showtime has no hold any more, or whose index is lost, can be found in
     no other way, and here nobody waits. SCAN lets others in between its steps.
     """
+    names: list[str] = []
+    cursor = None
     try:
-        names = locks_command(
-            lambda redis: list(redis.scan_iter(match=keys.ALL, count=SCAN_COUNT)), seconds=SCAN_SECONDS
-        )
+        while cursor != 0:
+            # Each step has its own time: a Redis that falls silent in between is soon given up.
+            step = functools.partial(_scan, cursor=cursor or 0)
+            cursor, more = locks_command(step)
+            names += more
     except RedisAway:
         return None
     found: dict[int, Found] = defaultdict(Found)
@@ -191,6 +195,11 @@ def everything() -> dict[int, Found] | None:
         elif index := _INDEX.fullmatch(name):
             found[int(index[1])]
     return dict(found)
+
+
+def _scan(redis: Any, *, cursor: int) -> tuple[int, list[str]]:
+    cursor, names = redis.scan(cursor, match=keys.ALL, count=SCAN_COUNT)
+    return cursor, names
 
 
 def look(*, showtime_id: int, found: Found) -> Seen | None:

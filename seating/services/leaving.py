@@ -7,13 +7,12 @@ note that nobody has taken away is carried out by the ticker, of whichever proce
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Collection
 
 import structlog
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from psycopg import errors
 
 from cinebook.core.errors import Refusal
@@ -131,11 +130,22 @@ def let_go_of_left_holds(*, present: Collection[tuple[int, int]] = ()) -> int:
         if (holder_id, showtime_id) in present:
             still_there(hold_id=hold_id)
         elif age >= GRACE:
-            # Busy this instant, or being paid by now: the next second sees what has become of it.
-            with contextlib.suppress(Refusal):
-                answer = release_seats(holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, only_if_left=True)
-                released += len(answer.released)
+            released += _let_go(hold_id=hold_id, holder_id=holder_id, showtime_id=showtime_id)
     return released
+
+
+def _let_go(*, hold_id: uuid.UUID, holder_id: int, showtime_id: int) -> int:
+    """Release a left hold, and return how many seats; should it fail, the others are not kept waiting."""
+    try:
+        answer = release_seats(holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, only_if_left=True)
+    except Refusal:
+        return 0  # busy this instant, or being paid by now: the next second sees what has become of it
+    except (OperationalError, InterfaceError):
+        raise  # not this hold's fault
+    except Exception:
+        log.exception("hold.not_let_go", hold_id=str(hold_id), showtime_id=showtime_id)
+        return 0
+    return len(answer.released)
 
 
 def _left_holds() -> list[tuple[uuid.UUID, int, int, dt.timedelta]]:

@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import SeatingLayout
 from seating.models import Auditorium, Layout, Movie, Price, Showtime, ShowtimeSales
+from seating.services.transactions import busy_is_refused
 
 # Trailers before the film and cleaning after it, until the room is free again.
 TURNAROUND = dt.timedelta(minutes=30)
@@ -117,6 +118,8 @@ def make_seats(*, showtime: Showtime) -> int:
     return made
 
 
+@busy_is_refused()
+@transaction.atomic
 def make_missing_seats(*, showtime_id: int) -> int:
     """Make the seats of a showtime that was made without them, for instance by an import: this is their first use.
 
@@ -124,14 +127,18 @@ def make_missing_seats(*, showtime_id: int) -> int:
         How many were made.
 
     Raises:
-        Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago.
+        Refusal: `not_found` if there is no such showtime: it may have been removed a moment ago; `seat_locked`.
     """
     try:
         showtime = Showtime.objects.select_related("layout").get(pk=showtime_id)
     except Showtime.DoesNotExist:
         raise Refusal(ErrorCode.NOT_FOUND) from None
-    try:
-        return make_seats(showtime=showtime)
-    except IntegrityError:
-        # The commit found that it was removed in the meantime.
-        raise Refusal(ErrorCode.NOT_FOUND) from None
+    made = make_seats(showtime=showtime)
+    # Whoever removes the showtime locks its counter first: if they were quicker, they are waited for, and these seats
+    # are not made after all; if not, they wait for this transaction, and find the seats.
+    for table, key in (("seating_showtimesales", "showtime_id"), ("seating_showtime", "id")):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT FROM {table} WHERE {key} = %s FOR KEY SHARE", [showtime_id])
+            if not cursor.rowcount:
+                raise Refusal(ErrorCode.NOT_FOUND)
+    return made

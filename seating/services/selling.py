@@ -172,12 +172,16 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
 
     Returns:
         Whether they were sold; if not, nothing has changed.
+
+    Raises:
+        Refusal: `seat_locked` while the hold becomes somebody else's.
     """
     demand_transaction()
     claim = lock_holder(holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     holds = lock_paid_hold(hold_id=booked.hold_id, holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     if booked.hold_id not in {hold.hold_id for hold in holds}:
-        return False
+        # Its holder has signed in since the purchase was read: whoever tells of the money again finds whose it is now.
+        raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1)
     live = [hold.hold_id for hold in holds if not hold.ended]
     locked = lock_seats(showtime_id=booked.showtime_id, codes=prices.keys(), hold_ids=live)
     seats = [seat for seat in locked if seat.code in prices]
@@ -318,9 +322,10 @@ def _refuse_cancelled(showtime_id: int) -> None:
 def _write_paying(hold_id: uuid.UUID, until: dt.datetime) -> dt.datetime:
     """Return the end that the hold had until now."""
     with connection.cursor() as cursor:
+        # Whoever pays is there, and gets the whole of the time that a decline leaves.
         cursor.execute(
             """
-            UPDATE seating_hold AS hold SET paying = true, expires_at = %s
+            UPDATE seating_hold AS hold SET paying = true, expires_at = %s, left_at = NULL
             FROM seating_hold AS before WHERE hold.id = %s AND before.id = hold.id
             RETURNING before.expires_at
             """,

@@ -21,7 +21,7 @@ from seating.selectors.house import was_ever_held
 from seating.services.announcing import announce_sale
 from seating.services.house import Withdrawn, withdraw_holds
 from seating.services.programme import SALES_CLOSE_AFTER_START, TURNAROUND
-from seating.services.transactions import run_sale
+from seating.services.transactions import busy_is_refused, run_sale
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,7 @@ STAYS_IN_THE_BOOKS = _(
 )
 
 
+@busy_is_refused()
 @transaction.atomic
 def change_showtime(
     *,
@@ -60,7 +61,7 @@ def change_showtime(
         The showtime as it is now.
 
     Raises:
-        Refusal: `not_found`; `invalid_data`, in words, if it is cancelled or its film stays.
+        Refusal: `not_found`; `invalid_data`, in words, if it is cancelled or its film stays; `seat_locked`.
         ValueError: a category of the layout has no price.
         IntegrityError: the room shows another film then, or the times contradict each other.
     """
@@ -135,12 +136,13 @@ def cancel_showtime(*, showtime_id: int, also: Callable[[], None] = lambda: None
     return withdraw_holds(showtime_id=showtime_id)
 
 
+@busy_is_refused()
 @transaction.atomic
 def remove_showtime(*, showtime_id: int) -> None:
     """Delete a showtime that nothing has ever happened to.
 
     Raises:
-        Refusal: `not_found`; `invalid_data`, in words, if a seat was ever held, sold or blocked.
+        Refusal: `not_found`; `invalid_data`, in words, if a seat was ever held, sold or blocked; `seat_locked`.
     """
     _lock_showtime(showtime_id)
     with connection.cursor() as cursor:
@@ -166,11 +168,15 @@ def _lock_showtime(showtime_id: int) -> Showtime:
 
 
 def _lock_counter(showtime_id: int) -> int:
-    """Lock the showtime's counter, so that no seat changes before the commit; return its version."""
+    """Lock the showtime's counter, so that no seat changes and none is made before the commit; return its version."""
     with connection.cursor() as cursor:
+        # Whoever makes the first seats makes it, too, and must be waited for: what is not there cannot be locked.
+        cursor.execute(
+            "INSERT INTO seating_showtimesales (showtime_id) VALUES (%s) ON CONFLICT DO NOTHING", [showtime_id]
+        )
         cursor.execute("SELECT seq FROM seating_showtimesales WHERE showtime_id = %s FOR UPDATE", [showtime_id])
-        row = cursor.fetchone()
-    return row[0] if row else 0
+        version: int = cursor.fetchone()[0]
+    return version
 
 
 def _write_sales(showtime_id: int, *, sales_open: bool) -> None:

@@ -7,7 +7,8 @@ there be one all the same, the transaction is run once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -38,7 +39,7 @@ def run_sale(work: Callable[[], Result], *, once: Once[Result] | None = None) ->
         AnsweredBefore: the named request was answered before.
         UnderWay: somebody is at it.
     """
-    try:
+    with busy_is_refused():
         try:
             return _commit(work, once)
         except OperationalError as error:
@@ -46,6 +47,18 @@ def run_sale(work: Callable[[], Result], *, once: Once[Result] | None = None) ->
                 raise
             log.warning("sale.deadlock_retried")
             return _commit(work, once)
+
+
+@contextmanager
+def busy_is_refused() -> Iterator[None]:
+    """Refuse, instead of failing, what others keep from being done: also for what is a part of a larger transaction.
+
+    Raises:
+        Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or when two
+            waited for each other; the transaction, or its part that this is, must be given up.
+    """
+    try:
+        yield
     except OperationalError as error:
         if isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected):
             raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error

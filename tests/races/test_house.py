@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
 
 from bookings.models import Booking, Payment
 from bookings.services import (
@@ -26,10 +27,10 @@ from seating.services import (
     Withdrawn,
     block_seats,
     cancel_showtime,
+    change_showtime,
     holding,
     house,
     make_missing_seats,
-    programme,
     release_seats,
     remove_showtime,
     seat_changes,
@@ -37,9 +38,20 @@ from seating.services import (
     withdraw_hold,
     withdraw_holds,
 )
+from tests.factories import PRICES, MovieFactory
 from tests.support.asking import extend, held_codes, hold, seat
 from tests.support.ledger import assert_sound
-from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
+from tests.support.mutants import planted
+from tests.support.rivals import (
+    DEADLINE,
+    Work,
+    before_the_commit_of,
+    in_background,
+    in_line,
+    race,
+    rows_locked,
+    wait_for_waiters,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -239,14 +251,56 @@ class TestCancelAndPay:
 
 
 class TestRemoveAndFirstUse:
-    def test_a_showtime_that_goes_while_its_seats_are_made_is_not_found(
-        self, showtime: Showtime, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture(autouse=True)
+    def bare(self, showtime: Showtime) -> None:
         showtime.seats.all().delete()
         showtime.sales.delete()
-        with in_background() as start, stopped_at(monkeypatch, programme, "make_seats") as there:
-            making = start(lambda: make_missing_seats(showtime_id=showtime.pk))
-            assert there.wait(DEADLINE)
-            remove_showtime(showtime_id=showtime.pk)
-        assert making.result(DEADLINE).code is ErrorCode.NOT_FOUND
+
+    def test_seats_that_are_being_made_are_waited_for_and_go_with_the_showtime(self, showtime: Showtime) -> None:
+        made, removed = before_the_commit_of(
+            lambda: make_missing_seats(showtime_id=showtime.pk), lambda: remove_showtime(showtime_id=showtime.pk)
+        )
+        assert (made, removed) == (18, None)
         assert not Showtime.objects.exists()
+
+    def test_a_showtime_that_goes_while_its_seats_are_wanted_is_not_found(self, showtime: Showtime) -> None:
+        removed, making = before_the_commit_of(
+            lambda: remove_showtime(showtime_id=showtime.pk), lambda: make_missing_seats(showtime_id=showtime.pk)
+        )
+        assert removed is None
+        assert making.code is ErrorCode.NOT_FOUND
+        assert not Showtime.objects.exists()
+
+    @pytest.mark.usefixtures("without_redis")
+    def test_a_first_hold_keeps_the_showtime(self, showtime: Showtime, ada: Holder) -> None:
+        held, removing = before_the_commit_of(
+            lambda: hold(showtime, ada, "A1"), lambda: remove_showtime(showtime_id=showtime.pk)
+        )
+        assert held.taken == ("A1",)
+        assert removing.code is ErrorCode.INVALID_DATA
+        assert_sound(showtime.pk)
+
+    def test_unless_nobody_looks_again_whether_it_is_there(self, showtime: Showtime) -> None:
+        """The control: the commit finds that it is gone."""
+        with planted("seats_made_while_the_showtime_goes"), pytest.raises(IntegrityError):
+            before_the_commit_of(
+                lambda: remove_showtime(showtime_id=showtime.pk), lambda: make_missing_seats(showtime_id=showtime.pk)
+            )
+
+    @pytest.mark.usefixtures("without_redis")
+    def test_a_first_hold_keeps_the_film(self, showtime: Showtime, ada: Holder) -> None:
+        held, changing = before_the_commit_of(
+            lambda: hold(showtime, ada, "A1"),
+            lambda: change_showtime(
+                showtime_id=showtime.pk,
+                movie=MovieFactory(),
+                starts_at=showtime.starts_at,
+                prices=PRICES,
+                sales_open_at=showtime.sales_open_at,
+                sales_close_at=None,
+                hold_seconds=None,
+            ),
+        )
+        assert held.taken == ("A1",)
+        assert changing.code is ErrorCode.INVALID_DATA
+        assert Showtime.objects.get().movie == showtime.movie

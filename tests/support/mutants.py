@@ -317,6 +317,13 @@ _MUTANTS = (
             ),
         ),
     ),
+    # --- The house
+    Mutant(
+        "seats_made_while_the_showtime_goes",
+        "Nobody looks again whether the showtime is there whose seats have been made.",
+        "I10",
+        (Statement(r"FROM seating_showtime.*FOR KEY SHARE$", r"FROM .*", "WHERE %s > 0"),),
+    ),
     # --- Redis
     Mutant(
         "settle_writes_over_anothers_lock",

@@ -102,10 +102,73 @@ def in_line(showtime: Showtime, *works: Work, code: str = "A1") -> list[Any]:
     Returns:
         Their outcomes.
     """
+    return in_line_at("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code], *works)
+
+
+def in_line_at(statement: str, parameters: Sequence[Any], *works: Work) -> list[Any]:
+    """Let all come, one after the other, while somebody has locked these rows; then let them go, in this order.
+
+    Who finds nothing to wait for there is done before the next one comes.
+
+    Args:
+        statement: a SELECT of the rows, without its last words.
+        parameters: of the statement.
+        works: what is done; at least the first of it waits for the rows.
+
+    Returns:
+        Their outcomes.
+    """
     with in_background() as start:
-        with rows_locked("SELECT FROM seating_seat WHERE showtime_id = %s AND code = %s", [showtime.pk, code]):
-            futures = []
-            for waiting, work in enumerate(works, start=1):
+        with rows_locked(statement, parameters):
+            futures: list[Future[Any]] = []
+            for work in works:
                 futures.append(start(work))
-                wait_for_waiters(waiting)
+                until(lambda: futures[-1].done() or waiters() >= sum(not future.done() for future in futures))
+            assert waiters(), "nobody has waited for these rows"
         return [future.result(DEADLINE) for future in futures]
+
+
+def before_the_commit_of(first: Work, *others: Work) -> list[Any]:
+    """Let the first do everything but commit what it writes first; then let the others come; then let it commit.
+
+    Each of the others comes until it waits for a lock, or to its end if it need not wait.
+
+    Returns:
+        Their outcomes, that of the first one first.
+    """
+    there, go_on = threading.Event(), threading.Event()
+
+    def hesitant() -> Any:
+        connection.ensure_connection()
+        commit = connection._commit
+
+        def hesitate() -> None:
+            if not there.is_set() and _has_written():
+                there.set()
+                assert go_on.wait(DEADLINE)
+            commit()
+
+        connection._commit = hesitate
+        try:
+            return first()
+        finally:
+            # The thread may have more to do.
+            connection._commit = commit
+
+    with in_background() as start:
+        futures = [start(hesitant)]
+        until(lambda: there.is_set() or futures[0].done())
+        try:
+            for work in others:
+                futures.append(start(work))
+                until(lambda: futures[-1].done() or waiters() >= sum(not future.done() for future in futures[1:]))
+        finally:
+            go_on.set()
+        return [future.result(DEADLINE) for future in futures]
+
+
+def _has_written() -> bool:
+    """Return whether this transaction has changed or locked a row."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+        return bool(cursor.fetchone()[0])
