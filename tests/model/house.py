@@ -57,6 +57,8 @@ PLACES = ("A1", "A2", "A3", "B1", "C2", "C3")
 SHOWS = 2
 # Ends differ by what happens between two looks at the clock; steps of time are longer.
 NEARLY = 4
+# So many moves are made between two thorough looks.
+CHECKED_EVERY = 8
 
 Expected = Callable[[Cinema], Any]
 # What a step came to: a value, or a refusal's code with its seats.
@@ -175,6 +177,8 @@ class House:
     # --- Buying
 
     def buy(self, which: int, who: str | None, token: str) -> None:
+        if not self.cinema.holds:
+            return
         place = _place(self.cinema.holds, which)
         who = who or self.cinema.holds[place].holder
 
@@ -186,7 +190,14 @@ class House:
 
         self._step(lambda cinema: cinema.bookings.index(cinema.buy(who, cinema.holds[place], token)), actual)
 
-    def confirm(self, who: str, show: int, codes: list[str], token: str) -> None:
+    def confirm(self, which: int, dropped: int, token: str) -> None:
+        """Buy a hold without so many of its seats."""
+        if self.cinema.holds:
+            hold = self.cinema.holds[_place(self.cinema.holds, which)]
+            codes = sorted(self.cinema.seats_of(hold))[dropped:] or ["A1"]
+            self.confirm_named(hold.holder, codes, token, show=self.cinema.shows.index(hold.show))
+
+    def confirm_named(self, who: str, codes: list[str], token: str, show: int = 0) -> None:
         def actual() -> int:
             answer = confirm_seats(**self._asking(who, show), codes=codes, purchase=purchase(token))
             return self._number(answer.booking)
@@ -234,6 +245,8 @@ class House:
 
     def cancel(self, which: int, who: str | None) -> None:
         place, booking, _books = self._purchase(which)
+        if booking is None:
+            return
         who = who or self.cinema.bookings[place].holder
         holder_id = self._holders[who].pk
         self._step(
@@ -269,6 +282,8 @@ class House:
         )
 
     def withdraw(self, which: int) -> None:
+        if not self.cinema.holds:
+            return
         place = _place(self.cinema.holds, which)
         self._step(
             lambda cinema: cinema.withdraw(cinema.holds[place]),
@@ -351,9 +366,12 @@ class House:
         assert told == wanted
         assert stands == _should_stand(after)
         self.cinema = after
+        self._check_maps()
+        if self.steps % CHECKED_EVERY == 0:
+            self.check()
 
     def check(self) -> None:
-        """Compare what is kept in several places: times, ledger, maps, money."""
+        """Look whether what is kept in several places agrees, and whether the ends are right: this takes longer."""
         for hold, hold_id in zip(self.cinema.holds, self._hold_ids, strict=True):
             if not hold.ended:
                 row = Hold.objects.get(pk=hold_id)
@@ -364,7 +382,6 @@ class House:
             assert abs(self._seconds(row.pay_by) - booking.pay_by) < NEARLY
         for showtime_id in self._shows:
             assert_bought_right(Seat.objects.filter(showtime=showtime_id)[0].showtime)
-        self._check_maps()
 
     def _check_maps(self) -> None:
         viewer = PEOPLE[self.steps % len(PEOPLE)]
@@ -434,7 +451,9 @@ class House:
             lock = json.loads(self._redis.get(keys.seat_lock(self._shows[show], code)))
             assert lock["hold_id"] == str(answer.hold.hold_id)
 
-    def _purchase(self, which: int) -> tuple[int, Booking, DemoPayment | None]:
+    def _purchase(self, which: int) -> tuple[int, Booking | None, DemoPayment | None]:
+        if not self.cinema.bookings:
+            return 0, None, None
         place = _place(self.cinema.bookings, which)
         booking = Booking.objects.order_by("pk")[place]
         return place, booking, DemoPayment.objects.filter(order=booking.reference).first()

@@ -211,6 +211,7 @@ class Cinema:
         if booking.holder != holder:
             raise Refused("not_found")
         self._cancel(booking, by_house=False)
+        self._refund(booking)
         return booking
 
     def settle_overdue(self) -> None:
@@ -261,13 +262,13 @@ class Cinema:
     def call_off(self, show: Show) -> None:
         show.selling, show.cancelled = False, True
         self._end(show, [hold for hold in self.live(show) if not hold.paying])
-        self._cancel_all(show)
 
     def reconcile(self) -> None:
         self.settle_overdue()
         for show in self.shows:
             if show.cancelled:
                 self._cancel_all(show)
+                self._end(show, [hold for hold in self.live(show) if not hold.paying])
             self.expire(show)
 
     # --- Reading
@@ -413,11 +414,17 @@ class Cinema:
                 booking.status, booking.payment = "CONFIRMED", "CAPTURED"
             else:
                 self._owe(booking)
+                self._refund(booking)
         elif state == "DECLINED" and booking.status == "PENDING":
             self._resume(booking, payment="DECLINED")
 
     def _sell(self, booking: Booking) -> bool:
         hold, show = booking.hold, booking.hold.show
+        if show.cancelled or booking.status == booking.payment == "CANCELLED":
+            # Nobody wants the seats any more.
+            if booking.status == "PENDING":
+                self._end(show, [hold])
+            return False
         if booking.status != "PENDING" and not self._take_again(booking):
             return False
         self._give(show, booking.codes, "SOLD", hold)
@@ -427,21 +434,18 @@ class Cinema:
     def _take_again(self, booking: Booking) -> bool:
         """Reserve the seats of late money once more: all that are free, lapsed or its holder's own, or none."""
         hold, show = booking.hold, booking.hold.show
-        given_up = booking.status == booking.payment == "CANCELLED"
-        own = {hold, self.own(hold.holder, show)}
-
-        def mine(seat: Seat) -> bool:
-            return seat.status == "RESERVED" and seat.hold in own and not seat.hold.paying
-
         seats = {code: show.seats[code] for code in booking.codes}
-        if given_up or not show.selling or not all(mine(seat) or self._can_be_had(seat) for seat in seats.values()):
+        own = {live for live in (hold, self.own(hold.holder, show)) if live and not live.ended}
+        held = [seat for seat in seats.values() if seat.status == "RESERVED" and seat.hold in own]
+        if not show.selling and len(held) < len(seats):
             return False
-        lost = {seat.hold for seat in seats.values() if seat.hold in own} - {hold}
+        if not all(self._can_be_had(seat) or (seat in held and not seat.hold.paying) for seat in seats.values()):
+            return False
+        lost = {seat.hold for seat in held} - {hold}
         self._give(show, [code for code, seat in seats.items() if seat.hold is not hold], "RESERVED", hold)
         self._give(show, self.seats_of(hold) - booking.codes, "AVAILABLE")
         for other in lost:
-            if other and not self.seats_of(other):
-                other.ended = True
+            other.ended = not self.seats_of(other)
         return True
 
     def _resume(self, booking: Booking, *, payment: str) -> None:
@@ -457,7 +461,10 @@ class Cinema:
                 raise Refused("unavailable") from None
             if state != "CANCELLED":
                 self._settle(booking, state, f"answer:{state}")
-        if booking.status == "CONFIRMED":
+        if booking.payment == "DECLINED":
+            # Should the money come after all, nobody wants the seats for it any more.
+            booking.payment = "CANCELLED"
+        elif booking.status == "CONFIRMED":
             self._give(booking.hold.show, booking.codes, "AVAILABLE")
             self._owe(booking)
         elif booking.status == "PENDING" and by_house:
@@ -477,7 +484,6 @@ class Cinema:
     def _owe(self, booking: Booking) -> None:
         booking.status = booking.payment = "REFUND_DUE"
         booking.next_attempt = self.now
-        self._refund(booking)
 
     def _refund(self, booking: Booking) -> None:
         if booking.payment != "REFUND_DUE" or booking.next_attempt > self.now:
