@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Callable
 
 from django.conf import settings
@@ -43,7 +44,8 @@ def _found(what: str, judge: Callable[[], None]) -> list[str]:
         judge()
     # A key that has gone in the midst of it is read as None.
     except (AssertionError, TypeError) as error:
-        return [f"{what}: {error}"[:600]]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return [f"{what}: {str(error) or where.line} ({where.name}, line {where.lineno})"[:600]]
     return []
 
 
@@ -68,7 +70,10 @@ def _verified() -> list[str]:
 
 
 def _redis_disagrees() -> list[str]:
-    """I8. A hold that runs out between two looks is no disagreement: what is one stays."""
+    """I8, which is said of the moment after a reconcile: a hold that has run out since leaves a line in the index.
+
+    So what is a disagreement is there after each of several reconciles.
+    """
     found: list[str] = []
     with Redis.from_url(settings.REDIS_URL, decode_responses=True) as redis:
         for _look in range(LOOKS):
@@ -76,6 +81,7 @@ def _redis_disagrees() -> list[str]:
             if not found:
                 break
             time.sleep(BETWEEN_LOOKS)
+            reconcile()
     return found
 
 

@@ -25,6 +25,8 @@ AFTER_DECLINE = 120
 # How long a person waits before they ask once more what came of a request that nobody answered.
 REPETITIONS = (0.3, 0.6, 1.2, 2.4, 4.8, 9.6)
 MOST_SEATS = 6
+# How long a web process that gave no answer is left alone, in seconds.
+REST = 1.0
 KEPT_BOOKINGS = 2
 # Refusals that the contract has for what the people do.
 EXPECTED = {
@@ -332,9 +334,8 @@ class Person:
         """Be the provider: tell, and tell again until it is heard."""
         body, header = notice
         for seconds in (*REPETITIONS, 0):
-            line = self.dice.choice(self.lines)
             headers = {"Demo-Signature": header}
-            answer = await line.ask("POST", "payments/demo/webhook", body, **headers)
+            answer = await self._line().ask("POST", "payments/demo/webhook", body, **headers)
             self._note(f"notice, {what}", answer, expected={(400, "invalid_data")} if forged else set())
             if forged and answer.is_success:
                 self.world.surprises.append(f"a forged notice was taken for true: {answer.status}")
@@ -360,6 +361,11 @@ class Person:
                 return
             await asyncio.sleep(seconds)
 
+    def _line(self) -> HttpLine:
+        """Return a line to a web process that was not silent just now, as a proxy in front would choose."""
+        now = time.monotonic()
+        return self.dice.choice([line for line in self.lines if now - line.silent_at > REST] or self.lines)
+
     # --- Asking ------------------------------------------------------------------------------------------------------
 
     async def _ask(
@@ -378,9 +384,11 @@ class Person:
         if self.socket and kind in EVENTS:
             answer = await self.socket.ask(kind, {"showtime_id": showtime, **(body or {})}, self.token)
             kind = f"{kind}, socket"
+            if answer.status is None:
+                await pause(REST, self.world.over)
         else:
             headers = {"Idempotency-Key": key} if key else {}
-            answer = await self.dice.choice(self.lines).ask(method, path, body, self.token, **headers)
+            answer = await self._line().ask(method, path, body, self.token, **headers)
         seats = body.get("seats", ()) if isinstance(body, dict) and ends and not buys else ()
         self._note(kind, answer, showtime=showtime, hold=hold, seats=seats, buys=buys, ends=ends)
         return answer
