@@ -163,7 +163,8 @@ class _HurriedTls(_Hurried, SSLConnection):
 
 
 class _HurriedUnix(_Hurried, UnixDomainSocketConnection):
-    pass
+    # redis-py wants to tell it when nobody takes the connection in time, also of a socket that has none.
+    port = 0
 
 
 _CONNECTIONS = {"redis": _HurriedTcp, "rediss": _HurriedTls, "unix": _HurriedUnix}

@@ -133,6 +133,26 @@ class TestAway:
         assert time.monotonic() - began < ANSWER_SECONDS + REST_SECONDS / 2
         assert len(deaf_redis) == 1
 
+    def test_nobody_takes_the_connection(self, tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> None:
+        path = tmp_path_factory.mktemp("s") / "s"
+        settings.REDIS_URL = f"unix://{path}?db=0"
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+            server.bind(str(path))
+            server.listen(0)
+            first.connect(str(path))
+            began = time.monotonic()
+            for _ in range(10):
+                with pytest.raises(RedisAway):
+                    ping()
+            assert time.monotonic() - began < ANSWER_SECONDS + REST_SECONDS / 2
+
+    def test_no_time_is_left_to_connect(self, settings: Settings) -> None:
+        for address in (NOWHERE, "redis://127.0.0.1:1/0"):
+            settings.REDIS_URL = address
+            door._breaker(address).answered()
+            with pytest.raises(RedisAway):
+                locks_command(lambda client: client.ping(), seconds=1e-9)
+
     @pytest.mark.django_db
     def test_an_answer_that_is_an_error_counts_as_none(self, redis: Redis, settings: Settings, clock: Clock) -> None:
         with pytest.raises(RedisAway):
