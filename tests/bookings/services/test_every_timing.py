@@ -30,6 +30,7 @@ from bookings.services import (
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
+from cinebook.core.outbox import deliver_effects
 from seating.models import BlockReason, Holder, IdempotencyRecord, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.services import Answer, NamedRequest, answer_once, block_seats, keep_answer, stop_sales
@@ -265,6 +266,7 @@ class TestLateMoney:
                 cancel_booking_for_house(reference=booking.reference)
             case _:
                 call_off_showtime(showtime_id=booking.showtime_id)
+                deliver_effects()
         assert now(booking) == (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
         capture_and_tell(booking)
         answer()
