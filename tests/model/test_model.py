@@ -22,8 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from hypothesis.stateful import run_state_machine_as_test as play
 from pytest_django import Settings
 
-from tests.model.house import GUESTS, PEOPLE, PLACES, USERS, House
-from tests.model.model import MOST_SEATS
+from tests.model.house import House
+from tests.model.product import GUESTS, PEOPLE, PLACES, USERS
+from tests.model.seats import MOST_SEATS
 from tests.support.buying import FlakyDemo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,7 +134,8 @@ class Game(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.house.come_to_rest()
+            if self.house.agrees:
+                self.house.come_to_rest()
         finally:
             self.house.close()
 
