@@ -21,7 +21,7 @@ from bookings.services import (
     reconcile,
     settle_overdue_payments,
     start_booking,
-    verify,
+    verify_seats,
 )
 from cinebook.core.errors import Refusal
 from cinebook.core.redis import locks_failures
@@ -63,7 +63,7 @@ class House(Product):
         self.time_passes(35)
         self.reconcile()
         self.compare_closely(self.cinema)
-        assert verify().findings == []
+        assert verify_seats().findings == []
 
     # --- Holding
 
