@@ -15,10 +15,10 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
-from bookings.models import Booking, BookingStatus, Payment, PaymentStatus, Ticket
+from bookings.models import LIVE, Booking, BookingStatus, Payment, PaymentStatus, Ticket
 from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
-from bookings.services.purchases import order_of
+from bookings.services.purchases import RETRY_AFTER_PROVIDER, order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
@@ -27,8 +27,6 @@ from seating.services import Begun, HoldInPayment, NamedRequest, Once, begin_pay
 
 log = structlog.get_logger(__name__)
 
-# After how many seconds to ask again when the provider could not be reached.
-RETRY_AFTER_PROVIDER = 5
 # The bookings that a repeated request for the same seats means: those that stand, or have cost money.
 BOUGHT = (BookingStatus.PENDING, BookingStatus.CONFIRMED, BookingStatus.REFUND_DUE, BookingStatus.REFUNDED)
 
@@ -237,9 +235,7 @@ def _paid(booking: Booking) -> Booking:
 
 def _bought_seats(*, holder_id: int, showtime_id: int, codes: Collection[str]) -> Booking | None:
     """Return the holder's live booking of exactly these seats; None if there is none."""
-    live = Booking.objects.filter(
-        holder=holder_id, showtime=showtime_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
-    )
+    live = Booking.objects.filter(holder=holder_id, showtime=showtime_id, status__in=LIVE)
     for booking in live:
         if set(booking.tickets.values_list("seat__code", flat=True)) == set(codes):
             return booking
