@@ -6,7 +6,7 @@ round.
 
 from __future__ import annotations
 
-from bookings.services import settle_overdue_payments
+from bookings.services import ask_about_pending_payments, settle_overdue_payments, tell_demo_notices
 from cinebook.core.outbox import deliver_effects
 from seating.ticker import Ticker
 
@@ -15,10 +15,12 @@ LEFT_TO_WORKERS = 3
 
 
 class PaymentTicker(Ticker):
-    """Ends purchases that were not paid in time, and gives back what is due."""
+    """Ends purchases that were not paid in time, gives back what is due, and asks about what nobody tells."""
 
     def _work(self) -> set[str]:
         settle_overdue_payments()
+        tell_demo_notices()
+        ask_about_pending_payments()
         return set()
 
 

@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from bookings.forms import CheckoutForm
 from bookings.identity import visitor
@@ -26,9 +27,11 @@ from bookings.services import (
     Attendee,
     Contact,
     Purchase,
+    ask_about_payment,
     cancel_booking,
     demo_decide,
     demo_payment,
+    give_up_payment,
     start_booking,
 )
 from cinebook.core.error_responses import ERRORS, error_body
@@ -70,8 +73,12 @@ def checkout(request: HttpRequest, hold_id: uuid.UUID) -> HttpResponse:
 @require_safe
 @never_cache
 def booking(request: HttpRequest, reference: str) -> HttpResponse:
-    """A booking of the visitor: how it stands, and its tickets."""
+    """A booking of the visitor: how it stands, and its tickets. While it waits to be paid, its provider is asked."""
     claimant, found = _own_booking(request, reference)
+    provider_answers = True
+    if found.status == BookingStatus.PENDING:
+        provider_answers = ask_about_payment(reference=reference)
+        claimant, found = _own_booking(request, reference)
     places = parsed_layout(found.showtime.layout_id).by_code
     until = cancellable_until(found)
     return render(
@@ -79,6 +86,7 @@ def booking(request: HttpRequest, reference: str) -> HttpResponse:
         "bookings/booking.html",
         {
             "booking": found,
+            "provider_answers": provider_answers,
             "showtime": found.showtime,
             "tickets": [(ticket, places[ticket.seat.code]) for ticket in found.tickets.all()],
             "cancellable_until": until,
@@ -169,8 +177,7 @@ def demo_page(request: HttpRequest, reference: str) -> HttpResponse:
         outcome = OUTCOMES.get(request.POST.get("outcome", ""))
         if outcome:
             payment = demo_decide(reference=reference, outcome=outcome)
-        claimant = visitor(request.session, request.user)
-        if claimant and own_bookings(holder_id=claimant.holder_id).filter(reference=payment.order).exists():
+        if _own(request, payment.order):
             return redirect("booking", payment.order)
         # Who bought it elsewhere, at a kiosk say, goes on there.
         return redirect(request.path)
@@ -179,6 +186,46 @@ def demo_page(request: HttpRequest, reference: str) -> HttpResponse:
         "bookings/demo_payment.html",
         {"payment": payment, "open": payment.status == PaymentStatus.PENDING},
     )
+
+
+@require_GET
+@never_cache
+def payment_made(request: HttpRequest, reference: str) -> HttpResponse:
+    """Where a provider sends a buyer who has paid, on whatever device; the provider's own word is what counts."""
+    if _own(request, reference):
+        # That page asks.
+        return redirect("booking", reference)
+    ask_about_payment(reference=reference)
+    return render(request, "bookings/paid_elsewhere.html")
+
+
+@require_GET
+@never_cache
+def payment_given_up(request: HttpRequest, reference: str) -> HttpResponse:
+    """Where a provider sends a buyer who wants to pay otherwise: back to the checkout, with the hold as it was.
+
+    A provider can only send them by a link, so this acts on a GET; whoever knows the reference may do no more by it.
+    """
+    claimant = visitor(request.session, request.user)
+    if claimant is None or not _own(request, reference):
+        return render(request, "bookings/paid_elsewhere.html", {"given_up": True})
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    try:
+        found = give_up_payment(holder_id=claimant.holder_id, reference=reference)
+    except Refusal as refusal:
+        messages.error(request, error_body(refusal)["detail"])
+        return redirect("booking", reference)
+    hold = _still_held(claimant, found)
+    if hold is None:
+        return redirect(found)
+    messages.info(request, _("Nothing was charged. Your seats are still held for you."))
+    return redirect("checkout", hold.hold_id)
+
+
+def _own(request: HttpRequest, reference: str) -> bool:
+    """Return whether a booking is the visitor's."""
+    claimant = visitor(request.session, request.user)
+    return claimant is not None and own_bookings(holder_id=claimant.holder_id).filter(reference=reference).exists()
 
 
 def _somebody(request: HttpRequest) -> Claimant:
@@ -241,9 +288,10 @@ def _known_contact(request: HttpRequest) -> dict[str, str]:
 
 
 def _purchase(form: CheckoutForm) -> Purchase:
+    provider, token = form.provider_and_token
     return Purchase(
-        provider="demo",
-        token=form.cleaned_data["payment"],
+        provider=provider,
+        token=token,
         contact=Contact(name=form.cleaned_data["name"], email=form.cleaned_data["email"]),
         attendees=tuple(Attendee(**names) for names in form.attendees),
     )
@@ -253,7 +301,8 @@ def _go_on(request: HttpRequest, found: Booking) -> HttpResponse:
     """Send the buyer on: to the provider's page, or to the tickets."""
     url = found.payment.redirect_url if found.status == BookingStatus.PENDING else ""
     # A form of ours may lead to no other site, so the policy of our pages wants it; from the booking a link does.
-    if url and url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure()):
+    ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    if ours or (url.startswith(f"{settings.STRIPE_PAGES}/") and "stripe" in settings.PAYMENT_PROVIDERS):
         return HttpResponseRedirect(url)
     return redirect(found)
 

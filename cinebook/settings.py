@@ -152,6 +152,42 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- Who takes the money ---------------------------------------------------------------------------------------------
+
+STRIPE_SECRET_KEY = text("STRIPE_SECRET_KEY").strip()
+# Several are good at a time, while one is being changed.
+STRIPE_WEBHOOK_SECRETS = words("STRIPE_WEBHOOK_SECRETS")
+STRIPE_API_BASE = text("STRIPE_API_BASE", "https://api.stripe.com").rstrip("/")
+if not re.fullmatch(r"https?://[^/\s]+", STRIPE_API_BASE):
+    raise ImproperlyConfigured(f"STRIPE_API_BASE must be an address such as https://host, not {STRIPE_API_BASE!r}.")
+# Where the pages are on which buyers pay.
+STRIPE_PAGES = "https://checkout.stripe.com" if STRIPE_API_BASE == "https://api.stripe.com" else STRIPE_API_BASE
+_moves_money = re.match("(sk|rk)_live_", STRIPE_SECRET_KEY) is not None
+
+# Those that buyers may choose, the first one unless they do. `demo` gives tickets away: so it is there with the demo
+# cinema, or because somebody has said so, and never beside money.
+PAYMENT_PROVIDERS = words("PAYMENT_PROVIDERS") or [
+    *(["stripe"] if STRIPE_SECRET_KEY else []),
+    *(["demo"] if DEMO_CINEMA and not _moves_money else []),
+]
+if not set(PAYMENT_PROVIDERS) <= {"demo", "stripe"} or len(set(PAYMENT_PROVIDERS)) < len(PAYMENT_PROVIDERS):
+    raise ImproperlyConfigured(f"PAYMENT_PROVIDERS may name demo and stripe, not {text('PAYMENT_PROVIDERS')!r}.")
+if "stripe" in PAYMENT_PROVIDERS and not STRIPE_SECRET_KEY:
+    raise ImproperlyConfigured("PAYMENT_PROVIDERS names stripe, so STRIPE_SECRET_KEY must be set.")
+if "demo" in PAYMENT_PROVIDERS and _moves_money:
+    raise ImproperlyConfigured("PAYMENT_PROVIDERS names demo, which gives tickets away, beside a live key of Stripe.")
+if STRIPE_SECRET_KEY and not re.match("(sk|rk)_(test|live)_", STRIPE_SECRET_KEY):
+    raise ImproperlyConfigured("STRIPE_SECRET_KEY must be a secret key, which begins with sk_test_ or sk_live_.")
+if STRIPE_SECRET_KEY and not STRIPE_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured("STRIPE_SECRET_KEY is set, so STRIPE_WEBHOOK_SECRETS must say by what Stripe signs.")
+if _moves_money and not SITE_URL.startswith("https://"):
+    raise ImproperlyConfigured("Stripe's live key wants SITE_URL to be where buyers come back, with https://.")
+if STRIPE_SECRET_KEY and PAYMENT_SECONDS > 82_800:  # noqa: PLR2004 - an hour less than a session of Stripe may live
+    raise ImproperlyConfigured(f"With Stripe, PAYMENT_SECONDS must be at most 82800, not {PAYMENT_SECONDS}.")
+if "stripe" in PAYMENT_PROVIDERS:
+    # The checkout's form leads on to there, and a browser minds where a form leads in the end.
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_PAGES)
+
 # --- PostgreSQL and Redis --------------------------------------------------------------------------------------------
 
 DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql://cinebook@localhost/cinebook")

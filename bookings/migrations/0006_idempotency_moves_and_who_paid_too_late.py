@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bookings', '0004_reconciler_run'),
+        ('bookings', '0005_payments_are_asked_about'),
     ]
 
     operations = [

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus, Ticket
-from bookings.payments import ProviderAway, provider_named, provider_of
+from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
@@ -149,7 +149,7 @@ def _buy(
     purchase: Purchase,
     named: NamedRequest | None,
 ) -> BookingAnswer:
-    provider = provider_named(purchase.provider)
+    provider = offered_provider(purchase.provider)
     if provider is None:
         raise Refusal(ErrorCode.INVALID_DATA, errors={"payment": {"provider": ["There is no such provider."]}})
     provider.check_token(purchase.token)

@@ -68,7 +68,14 @@ def lock_purchase(*, reference: str) -> LockedPurchase | None:
 def order_of(payment: Payment, *, token: str = "") -> Order:
     """Return what a payment's provider is asked about: the same order every time."""
     booking = payment.booking
-    return Order(reference=booking.reference, amount=payment.amount, currency=booking.currency, token=token)
+    return Order(
+        reference=booking.reference,
+        amount=payment.amount,
+        currency=booking.currency,
+        pay_by=booking.pay_by,
+        token=token,
+        provider_reference=payment.provider_reference,
+    )
 
 
 def claim_expiry(*, reference: str) -> bool:

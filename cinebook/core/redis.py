@@ -33,8 +33,10 @@ log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 0.2
 # What a healthy Redis takes for a command at the most; however many there are, such ones do not count.
 HEALTHY_SECONDS = 0.01
-# Whoever takes longer costs more time than it saves, and is left alone like one that does not answer.
+# Whoever takes longer so many times in a row costs more time than it saves, and is left alone like one that does not
+# answer. Once or twice says nothing of Redis: on a busy machine it is we who came late to read the answer.
 SLOW_SECONDS = 0.05
+SLOW_IN_A_ROW = 3
 REST_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
@@ -53,6 +55,7 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rests_until = 0.0
+        self._slow_in_a_row = 0
         # How many commands have failed since this process began.
         self.failures = 0
 
@@ -73,6 +76,16 @@ class Breaker:
             first = not self._rests_until
             self._rests_until = time.monotonic() + REST_SECONDS
             return first
+
+    def is_too_slow(self, took: float) -> bool:
+        """Return whether an answer was the last of too many slow ones.
+
+        Args:
+            took: how long it took, in seconds.
+        """
+        # Unlocked, since it does not matter when two threads count one for the other.
+        self._slow_in_a_row = self._slow_in_a_row + 1 if took > SLOW_SECONDS else 0
+        return self._slow_in_a_row >= SLOW_IN_A_ROW
 
     def answered(self) -> bool:
         """Let everybody through again; return whether it was thought to be away until now."""
@@ -163,7 +176,8 @@ class _HurriedTls(_Hurried, SSLConnection):
 
 
 class _HurriedUnix(_Hurried, UnixDomainSocketConnection):
-    pass
+    # redis-py wants to tell it when nobody takes the connection in time, also of a socket that has none.
+    port = 0
 
 
 _CONNECTIONS = {"redis": _HurriedTcp, "rediss": _HurriedTls, "unix": _HurriedUnix}
@@ -219,9 +233,9 @@ def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
         took = time.monotonic() - began
         if patience and took > HEALTHY_SECONDS:
             patience.left -= took
-    if seconds <= ANSWER_SECONDS and took > SLOW_SECONDS:
+    if seconds <= ANSWER_SECONDS and breaker.is_too_slow(took):
         if breaker.failed():
-            log.warning("redis.away", error=f"It took {took:.3f} s to answer.")
+            log.warning("redis.away", error=f"It is slow: the last answer took {took:.3f} s.")
     elif breaker.answered():
         log.info("redis.back")
     return answer

@@ -17,8 +17,9 @@ from seating.services.second_look import what_stays
 
 log = structlog.get_logger(__name__)
 
-# One answer that came too late is no Redis that is away.
+# One answer that came too late is no Redis that is away. Between the attempts it rests.
 ATTEMPTS = 3
+PAUSE_SECONDS = REST_SECONDS + 0.1
 # So many showtimes are asked of PostgreSQL together: all of them are compared within a second, or it knows nothing of
 # how long their holds live.
 CHUNK = 10
@@ -63,7 +64,7 @@ def compare_redis(*, showtime_ids: Collection[int] | None = None) -> Comparison 
     """
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(REST_SECONDS)
+            time.sleep(PAUSE_SECONDS)
         try:
             return _compare(showtime_ids)
         except RedisWentAway:

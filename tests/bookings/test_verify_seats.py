@@ -24,9 +24,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else is at work, so whatever differs need not be waited for."""
+    """Nobody else is at work, so whatever differs need not be waited for; but Redis is, however slow it is here."""
     monkeypatch.setattr(second_look, "PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr(comparing, "REST_SECONDS", 0)
+    for patience in ("cinebook.core.redis.ANSWER_SECONDS", "cinebook.core.redis.SLOW_SECONDS"):
+        monkeypatch.setattr(patience, 20.0)
+    monkeypatch.setattr("seating.locks.mending.MEND_SECONDS", 20.0)
 
 
 @pytest.fixture
@@ -126,8 +128,11 @@ def test_a_repair_that_fails_says_where(held: HeldSeats, monkeypatch: pytest.Mon
     assert f"showtime {held.showtime_id}: ValueError: a mistake of ours" in told
 
 
-def test_without_redis_it_ends_well_and_says_what_it_left_out(held: HeldSeats, settings: Settings) -> None:
+def test_without_redis_it_ends_well_and_says_what_it_left_out(
+    held: HeldSeats, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.REDIS_URL = NOWHERE
+    monkeypatch.setattr(comparing, "PAUSE_SECONDS", 0)
 
     status, told = run()
 

@@ -133,6 +133,26 @@ class TestAway:
         assert time.monotonic() - began < ANSWER_SECONDS + REST_SECONDS / 2
         assert len(deaf_redis) == 1
 
+    def test_nobody_takes_the_connection(self, tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> None:
+        path = tmp_path_factory.mktemp("s") / "s"
+        settings.REDIS_URL = f"unix://{path}?db=0"
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+            server.bind(str(path))
+            server.listen(0)
+            first.connect(str(path))
+            began = time.monotonic()
+            for _ in range(10):
+                with pytest.raises(RedisAway):
+                    ping()
+            assert time.monotonic() - began < ANSWER_SECONDS + REST_SECONDS / 2
+
+    def test_no_time_is_left_to_connect(self, settings: Settings) -> None:
+        for address in (NOWHERE, "redis://127.0.0.1:1/0"):
+            settings.REDIS_URL = address
+            door._breaker(address).answered()
+            with pytest.raises(RedisAway):
+                locks_command(lambda client: client.ping(), seconds=1e-9)
+
     @pytest.mark.django_db
     def test_an_answer_that_is_an_error_counts_as_none(self, redis: Redis, settings: Settings, clock: Clock) -> None:
         with pytest.raises(RedisAway):
@@ -189,8 +209,11 @@ class TestAway:
 class TestPatience:
     """The commands of a request wait for a fifth of a second in all, however slow each of them is."""
 
-    @pytest.mark.parametrize("late", [0.07, 0.15, 0.5])
-    def test_whoever_is_slow_is_asked_once(self, settings: Settings, late: float) -> None:
+    @pytest.mark.parametrize(("late", "answers"), [(0.03, door.SLOW_IN_A_ROW), (0.15, 1), (0.5, 0)])
+    def test_whoever_is_slow_is_soon_left_alone(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch, late: float, answers: int
+    ) -> None:
+        monkeypatch.setattr(door, "SLOW_SECONDS", 0.02)
         done = 0
         with odd_redis(after(late, "+PONG\r\n")) as settings.REDIS_URL:
             began = time.monotonic()
@@ -201,7 +224,7 @@ class TestPatience:
                     except RedisAway:
                         continue
             assert time.monotonic() - began < ANSWER_SECONDS + 0.1
-            assert done == (late < ANSWER_SECONDS)
+            assert done == answers
             # And the next request waits for nothing at all.
             with limited_patience(), pytest.raises(RedisAway):
                 ping()

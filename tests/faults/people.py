@@ -119,9 +119,3 @@ def assert_sold_once(cinema: Cinema) -> None:
         " WHERE booking.status = 'CONFIRMED' AND ticket.cancelled_at IS NULL ORDER BY seat_id"
     )
     assert tickets == cinema.sql("SELECT id FROM seating_seat WHERE status = 'SOLD' ORDER BY id")
-
-
-def assert_everything_sound(cinema: Cinema) -> None:
-    """Let the reconciler ask its invariants; it fails if one is broken."""
-    cinema.manage("reconcile")
-    assert_sold_once(cinema)

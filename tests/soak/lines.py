@@ -12,12 +12,14 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+from websockets.protocol import State
 
 from cinebook.core.error_responses import ERRORS
 from cinebook.core.errors import ErrorCode
 
 # After this a person gives up; longer than anything the house is allowed to take.
 PATIENCE = 30.0
+MOST_SILENCE = 3.0
 SERVER_ERROR = 500
 # What the socket calls the operations, and its word for a failure.
 EVENTS = {"lock": "seat:hold", "unlock": "seat:release", "extend": "hold:extend"}
@@ -56,6 +58,8 @@ class HttpLine:
     def __init__(self, server: str, port: int) -> None:
         self.server = server
         self._port = port
+        self._spoken_at = 0.0
+        self.silent_at = 0.0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(
@@ -73,6 +77,7 @@ class HttpLine:
                 status, said, content = await self._exchange("\r\n".join([*lines, "", ""]).encode() + payload)
         except (OSError, EOFError, TimeoutError):
             self.close()
+            self.silent_at = time.monotonic()
             return Answer(None, None, sent, time.monotonic(), self.server)
         told = json.loads(content) if content else None
         return Answer(status, told, sent, time.monotonic(), self.server, said.get("etag", ""))
@@ -84,7 +89,8 @@ class HttpLine:
             self._streams = None
 
     async def _exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        if self._streams and self._streams[0].at_eof():
+        # A server hangs up on who is silent for 5 s. A request that meets it on the way would be nobody's fault.
+        if self._streams and (self._streams[0].at_eof() or time.monotonic() - self._spoken_at > MOST_SILENCE):
             self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
@@ -93,6 +99,7 @@ class HttpLine:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         said = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         content = await reader.readexactly(int(said.get("content-length", 0)))
+        self._spoken_at = time.monotonic()
         if said.get("connection", "").lower() == "close":
             self.close()
         return int(head[0].split(" ", 2)[1]), said, content
@@ -128,7 +135,7 @@ class SocketLine:
             self._socket = None
 
     async def _exchange(self, frame: dict[str, Any], token: str) -> dict[str, Any]:
-        if self._socket is None:
+        if self._socket is None or self._socket.state is not State.OPEN:
             self._socket = await opened(self._port, token)
         await self._socket.send(json.dumps(frame))
         while True:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import redis
 
+from tests.soak.lines import SERVER_ERROR
 from tests.soak.people import Sample
 from tests.support.cinema import Cinema
 from tests.support.promises import Violation
@@ -34,6 +35,7 @@ class Struck:
     recovered: float | None
     database_away: bool
     server_away: str
+    area: str = ""
 
     @property
     def over(self) -> float:
@@ -66,7 +68,8 @@ class Meter:
             with contextlib.suppress(OSError):
                 if pid is not None:
                     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                    memory[pid] = resident * PAGE / 2**20
+                    if resident:  # nothing is left of one that has just died
+                        memory[pid] = resident * PAGE / 2**20
         self.readings.append(Reading(time.monotonic(), memory, self._database(), self._redis()))
 
     def _database(self) -> int | None:
@@ -135,12 +138,26 @@ def locks(samples: Iterable[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.kind.startswith("lock")]
 
 
+def answered(samples: Iterable[Sample]) -> list[Sample]:
+    """Return the samples that had an answer which says what was done."""
+    return [sample for sample in samples if 0 < sample.status < SERVER_ERROR]
+
+
+def alone(struck: Sequence[Struck]) -> list[Struck]:
+    """Return the faults during which, and until the house was well again, there was no other."""
+    return [
+        fault
+        for fault in struck
+        if not any(other is not fault and other.began < fault.over and fault.began < other.healed for other in struck)
+    ]
+
+
 def latency_by_fault(samples: Sequence[Sample], struck: Sequence[Struck]) -> dict[str, dict[str, float] | None]:
-    """Return quantiles of the locks while the house was well, and under each kind of fault until it was well again."""
+    """Return quantiles of the answered locks while the house was well, and under each fault until it was so again."""
     by_name: dict[str, list[float]] = {"healthy": []}
     for fault in struck:
         by_name.setdefault(fault.name, [])
-    for sample in locks(samples):
+    for sample in answered(locks(samples)):
         during = {fault.name for fault in struck if fault.began - sample.seconds <= sample.sent <= fault.over}
         for name in during or {"healthy"}:
             by_name[name].append(sample.seconds)

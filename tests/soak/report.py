@@ -23,9 +23,13 @@ CONDITIONS = (
     "Seed `{seed}`, faults `{mix}`, {seconds} s, {clients} people and {watchers} watchers, on {machine}, with people "
     "and watchers on the same machine."
 )
-LOCKS = "From sending to the answer, while the house was well and under each fault until it was well again."
+LOCKS = (
+    "From sending to an answer that is no server error, while the house was well, and under each fault until it was "
+    "well again."
+)
 RECOVERY = (
-    "From the moment that a fault was healed until both web processes were `ok` and locked a seat in under 0.4 s."
+    "From the moment that a fault was healed until both web processes were `ok` and locked a seat in under 0.4 s; of "
+    "faults that came alone."
 )
 EXPIRED = (
     "From the end of a hold, by the duration that its holder was told, until its last seat had changed on a map by "
@@ -78,7 +82,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
 def recoveries(outcome: Outcome) -> dict[str, dict[str, float]]:
     """Return by kind of fault how often it struck, and the median and longest seconds from its healing until well."""
     by_name: dict[str, list[float]] = defaultdict(list)
-    for fault in outcome.struck:
+    for fault in measuring.alone(outcome.struck):
         by_name[fault.name].append(fault.over - fault.healed)
     return {
         name: {"times": len(all_), "median": round(statistics.median(all_), 2), "longest": round(max(all_), 2)}

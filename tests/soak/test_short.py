@@ -25,15 +25,14 @@ FAULTS = [
 def plant_trouble(soak: Soak) -> None:
     """Change things behind everybody's back."""
     sql = soak.cinema.sql
-    sold = sql("SELECT id FROM seating_seat WHERE status = 'SOLD' ORDER BY id LIMIT 1")
+    told = [event.reference for event in soak.world.promises._events if event.kind == "booked"]
+    standing = sql("SELECT reference FROM bookings_booking WHERE status = 'CONFIRMED' AND reference = ANY(%s)", told)
+    (lost,), (robbed,) = standing[:2]
+    sql("UPDATE bookings_booking SET status = 'EXPIRED', ended_at = now() WHERE reference = %s", lost)
     sql(
         "UPDATE seating_seat SET status = 'AVAILABLE', hold_id = NULL, reserved_at = NULL, reserved_until = NULL,"
-        " sold_at = NULL WHERE id = %s",
-        sold[0][0],
-    )
-    sql(
-        "UPDATE bookings_booking SET status = 'EXPIRED' WHERE reference ="
-        " (SELECT max(reference) FROM bookings_booking WHERE status = 'CONFIRMED')"
+        " sold_at = NULL WHERE hold_id = (SELECT hold_id FROM bookings_booking WHERE reference = %s)",
+        robbed,
     )
     promise = {"holder": "nobody", "showtime": 1, "seats": ["A1"], "sent": 0.0, "received": 0.1}
     soak.world.promises.booked(reference="BK-NEVERWAS", hold="no hold", **promise)
@@ -44,7 +43,7 @@ def plant_trouble(soak: Soak) -> None:
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run(
         Options(
-            seconds=20,
+            seconds=15,
             seed="short",
             folder=tmp_path_factory.mktemp("soak"),
             mix=",".join(FAULTS),
