@@ -149,7 +149,7 @@ def test_the_product_does_what_the_model_says(
     monkeypatch.setattr("cinebook.core.redis.ANSWER_SECONDS", 60)
     monkeypatch.setattr("cinebook.core.redis.REST_SECONDS", 0)
     profile = hypothesis.settings(
-        max_examples=GAMES or 30,
+        max_examples=GAMES or 20,
         stateful_step_count=LENGTH,
         derandomize=not GAMES,
         database=None,
