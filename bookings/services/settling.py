@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 from django.db import connection
 
-from bookings.models import BookingStatus, PaymentStatus
+from bookings.models import Booking, BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
 from bookings.services.mailing import Mail
 from bookings.services.purchases import (
@@ -163,7 +163,17 @@ def _sell(purchase: LockedPurchase) -> bool:
     """Sell the seats of a purchase that was paid, all or none; return whether."""
     if purchase.is_pending:
         return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
+    if _is_bought_otherwise(purchase):
+        return False
     return sell_late(booked=purchase.hold, prices=purchase.prices)
+
+
+def _is_bought_otherwise(purchase: LockedPurchase) -> bool:
+    """Return whether the hold has become another booking since, perhaps of other seats: it has one at a time."""
+    live = Booking.objects.filter(
+        hold=purchase.booking.hold_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
+    )
+    return live.exclude(pk=purchase.booking.pk).exists()
 
 
 def _declined(purchase: LockedPurchase) -> BookingStatus:
