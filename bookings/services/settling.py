@@ -103,10 +103,11 @@ def _settle(provider: str, notice: Notice) -> BookingStatus | None:
     if purchase is None or not _is_about(purchase, provider, notice):
         log.error("payment.notice_about_nothing", provider=provider, event_id=notice.event_id)
         return None
-    if not _is_new(purchase, notice):
-        return None
+    # Also if it was heard before: a provider that was asked too early has said the same, and could not name it yet.
     if not purchase.payment.provider_reference:
         write_provider_reference(purchase, reference=notice.state.reference, redirect_url=notice.state.redirect_url)
+    if not _is_new(purchase, notice):
+        return None
     if notice.state.status is PaymentStatus.CAPTURED and purchase.payment.status in UNPAID:
         return _captured(purchase)
     if notice.state.status is PaymentStatus.DECLINED and purchase.is_pending:
