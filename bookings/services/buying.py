@@ -137,9 +137,7 @@ def confirm_seats(
         Refusal: `hold_expired` if the seats are not held; or what `start_booking` raises.
     """
     begin = functools.partial(begin_payment, holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, codes=codes)
-    known = functools.partial(
-        _bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id
-    )
+    known = functools.partial(_bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
     return _buy(begin, known, user_id=user_id, purchase=purchase, named=named)
 
 
