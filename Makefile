@@ -7,13 +7,20 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # How many test processes run side by side.
 JOBS   ?= 2
+# The soak: how long, with which dice, which faults and how many people; more words in OPTIONS (--help tells them).
+SECONDS ?= 900
+SEED    ?=
+FAULTS  ?= all
+CLIENTS ?= 24
+OPTIONS ?=
 
-.PHONY: help run test check format clean
+.PHONY: help run test soak check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start CineBook here: web, worker, beat, PostgreSQL and Redis"
 	@echo "make test    run all tests (ARGS=… goes to pytest)"
+	@echo "make soak    run a whole cinema with people and faults, and judge it (SECONDS, SEED, FAULTS, CLIENTS, OPTIONS)"
 	@echo "make check   run what needs no test: style, types, the import law, templates, migrations"
 	@echo "make format  put the code into shape"
 	@echo "make clean   remove the virtual environment and what the tools left (your data in var/ stays)"
@@ -23,6 +30,9 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	@exec $(BIN)/python -m cinebook.engines exec -- $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+soak: $(VENV)/installed-dev
+	@exec $(BIN)/python -m tests.soak --seconds $(SECONDS) --seed "$(SEED)" --faults "$(FAULTS)" --clients $(CLIENTS) $(OPTIONS)
 
 check: $(VENV)/installed-dev
 	@$(BIN)/ruff check .

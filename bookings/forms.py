@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, UserCreationForm
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
@@ -21,6 +22,16 @@ LONGEST_CONTACT = 200
 LONGEST_ADDRESS = 254
 LONGEST_ATTENDEE = 100
 ONE_LINE = RegexValidator(r"\A[^\x00-\x1f\x7f]*\Z", _("This must be a single line of text."))
+
+# The ways to pay that each provider has, by the name of their choice: its token, and what the buyer reads.
+WAYS_TO_PAY = {
+    "stripe": {"stripe": ("", _("Card and more, on the page of Stripe"))},
+    "demo": {
+        "succeed": ("succeed", _("Demonstration: the payment succeeds")),
+        "decline": ("decline", _("Demonstration: the payment is declined")),
+        "stall": ("stall", _("Demonstration: the bank takes its time")),
+    },
+}
 
 
 class SignInForm(AuthenticationForm):
@@ -87,7 +98,7 @@ class NewPasswordForm(PasswordChangeForm):
 
 
 class CheckoutForm(forms.Form):
-    """Who the tickets are for, and how the payment of the demonstration shall end.
+    """Who the tickets are for, and how they are paid: there is a choice where the house offers several ways.
 
     Args:
         seats: the codes of the seats that are bought; each may get the name of who will sit there.
@@ -107,19 +118,22 @@ class CheckoutForm(forms.Form):
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         help_text=_("So that the house can write to you if something changes."),
     )
-    payment = forms.ChoiceField(
-        label=_("Payment"),
-        choices=[
-            ("succeed", _("Demonstration: the payment succeeds")),
-            ("decline", _("Demonstration: the payment is declined")),
-            ("stall", _("Demonstration: the bank takes its time")),
-        ],
-        initial="succeed",
-        widget=forms.RadioSelect,
-    )
 
     def __init__(self, *args: Any, seats: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._ways = {
+            choice: (provider, token, label)
+            for provider in settings.PAYMENT_PROVIDERS
+            for choice, (token, label) in WAYS_TO_PAY[provider].items()
+        }
+        self.fields["payment"] = forms.ChoiceField(
+            label=_("Payment"),
+            choices=[(choice, label) for choice, (_provider, _token, label) in self._ways.items()],
+            initial=next(iter(self._ways), None),
+            # Where there is one way, it need not be said.
+            required=len(self._ways) != 1,
+            widget=forms.RadioSelect,
+        )
         self.seats = tuple(seats)
         for code in self.seats:
             for part, label in (("first", _("First name")), ("last", _("Last name"))):
@@ -139,6 +153,23 @@ class CheckoutForm(forms.Form):
         if shown and shown != list(self.seats):
             raise forms.ValidationError(_("Your seats have changed meanwhile. Please look at them, and pay again."))
         return cleaned
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether no way to pay moves money."""
+        return all(provider == "demo" for provider, _token, _label in self._ways.values())
+
+    @property
+    def ways_to_pay(self) -> int:
+        """How many there are."""
+        return len(self._ways)
+
+    @property
+    def provider_and_token(self) -> tuple[str, str]:
+        """Who takes the money, and what is told to them; of a form that is valid."""
+        choice = self.cleaned_data["payment"] or next(iter(self._ways))
+        provider, token, _label = self._ways[choice]
+        return provider, token
 
     @property
     def attendee_fields(self) -> list[tuple[str, forms.BoundField, forms.BoundField]]:

@@ -9,6 +9,7 @@ from django.core.validators import EmailValidator, RegexValidator
 from rest_framework import serializers
 
 from bookings.models import Booking, BookingStatus, PaymentStatus, Ticket
+from bookings.selectors.offers import seats_offered_instead
 from bookings.services import Attendee, Contact, Purchase
 from cinebook.core.fields import MoneySerializer, TextField, UtcDateTimeField, WholeNumberField, money
 from seating.models import Showtime
@@ -176,6 +177,14 @@ class BookingSerializer(serializers.Serializer[Booking]):
     contact = ContactSerializer()
     created_at = UtcDateTimeField()
     payment = BookingPaymentSerializer()
+    alternatives = serializers.ListField(
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text=(
+            "Only if the money came when the seats could not be had any more, and goes back: free seats equal to "
+            "those, group by group. Nothing is reserved."
+        ),
+    )
 
     def to_representation(self, instance: Booking) -> dict[str, Any]:
         """Return the booking, which `bookings.selectors` has read."""
@@ -191,6 +200,7 @@ class BookingSerializer(serializers.Serializer[Booking]):
             "contact": {"name": instance.contact_name, "email": instance.contact_email},
             "created_at": UtcDateTimeField().to_representation(instance.created_at),
             "payment": self._payment(instance),
+            **({"alternatives": seats_offered_instead(instance)} if instance.paid_too_late else {}),
         }
 
     def _payment(self, booking: Booking) -> dict[str, str]:

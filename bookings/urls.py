@@ -9,8 +9,12 @@ from bookings import accounts, views
 urlpatterns: list[URLPattern] = [
     path("checkout/<uuid:hold_id>/", views.checkout, name="checkout"),
     path("payments/demo/<slug:reference>/", views.demo_page, name="demo_payment"),
+    path("payments/<slug:reference>/made/", views.payment_made, name="payment_made"),
+    path("payments/<slug:reference>/given-up/", views.payment_given_up, name="payment_given_up"),
     path("bookings/<slug:reference>/", views.booking, name="booking"),
     path("bookings/<slug:reference>/cancel/", views.cancel, name="cancel_booking"),
+    path("bookings/<slug:reference>/seats/", views.take_instead, name="take_instead"),
+    path("bookings/<slug:reference>/opened/<str:given>/", views.opened_booking, name="opened_booking"),
     path("my/bookings/", views.my_bookings, name="my_bookings"),
     path("accounts/login/", accounts.SignIn.as_view(), name="login"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),

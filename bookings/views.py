@@ -13,36 +13,44 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from bookings.forms import CheckoutForm
 from bookings.identity import visitor
 from bookings.models import Booking, BookingStatus, PaymentStatus
-from bookings.selectors.purchases import cancellable_until, own_booking, own_bookings, purchase_of_hold
+from bookings.selectors.mail_links import is_sealed
+from bookings.selectors.offers import seats_offered_instead
+from bookings.selectors.purchases import bookings, cancellable_until, own_booking, own_bookings, purchase_of_hold
 from bookings.services import (
     Attendee,
     Contact,
     Purchase,
+    ask_about_payment,
     cancel_booking,
     demo_decide,
     demo_payment,
+    give_up_payment,
     start_booking,
 )
 from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import SEAT_OPERATIONS, count_request
-from seating.identity import Claimant
+from seating.identity import Claimant, welcome
 from seating.selectors import programme
 from seating.selectors.holds import HeldSeats, live_hold, own_hold
 from seating.selectors.layouts import parsed_layout
 from seating.serializers import HoldSerializer
-from seating.services import stay
+from seating.services import hold_seats, stay
 
 # How many bookings of the past a page shows.
 EARLIER = 20
 # What a booking may be that is still to come.
 STANDING = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
+# Where a session keeps which bookings its visitor has opened by the links of their mails, and how many at the most.
+OPENED = "opened_bookings"
+MOST_OPENED = 20
 # What the buttons of the demo provider's page decide; the third decides nothing.
 OUTCOMES = {"succeed": PaymentStatus.CAPTURED, "decline": PaymentStatus.DECLINED}
 
@@ -65,9 +73,12 @@ def checkout(request: HttpRequest, hold_id: uuid.UUID) -> HttpResponse:
 @require_safe
 @never_cache
 def booking(request: HttpRequest, reference: str) -> HttpResponse:
-    """A booking of the visitor: how it stands, and its tickets."""
-    claimant = _somebody(request)
-    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    """A booking of the visitor: how it stands, and its tickets. While it waits to be paid, its provider is asked."""
+    claimant, found = _own_booking(request, reference)
+    provider_answers = True
+    if found.status == BookingStatus.PENDING:
+        provider_answers = ask_about_payment(reference=reference)
+        claimant, found = _own_booking(request, reference)
     places = parsed_layout(found.showtime.layout_id).by_code
     until = cancellable_until(found)
     return render(
@@ -75,26 +86,61 @@ def booking(request: HttpRequest, reference: str) -> HttpResponse:
         "bookings/booking.html",
         {
             "booking": found,
+            "provider_answers": provider_answers,
             "showtime": found.showtime,
             "tickets": [(ticket, places[ticket.seat.code]) for ticket in found.tickets.all()],
             "cancellable_until": until,
             "cancellable": found.status == BookingStatus.PENDING or timezone.now() <= until,
             "hold": _still_held(claimant, found),
             "sells": programme.sales_state(found.showtime, timezone.now()) is None,
+            "offered": seats_offered_instead(found),
         },
     )
+
+
+@require_POST
+@never_cache
+def take_instead(request: HttpRequest, reference: str) -> HttpResponse:
+    """Hold seats that a booking's page offers in place of lost ones, and go on to the checkout."""
+    _claimant, found = _own_booking(request, reference)
+    # Whoever came by the link of a mail may be nobody yet in this browser.
+    claimant = welcome(request.session, request.user)
+    codes = list(dict.fromkeys(request.POST.get("take", "").split()))
+    if not codes or not found.paid_too_late:
+        raise Refusal(ErrorCode.INVALID_DATA)
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    try:
+        held = hold_seats(
+            holder_id=claimant.holder_id, user_id=claimant.user_id, showtime_id=found.showtime_id, codes=codes
+        )
+    except Refusal as refusal:
+        # Somebody was quicker; the booking's page has other seats.
+        messages.error(request, error_body(refusal)["detail"])
+        return redirect(found)
+    return redirect("checkout", held.hold.hold_id)
+
+
+@require_safe
+@never_cache
+def opened_booking(request: HttpRequest, reference: str, given: str) -> HttpResponse:
+    """The link of a mail: whoever has it may see the booking and cancel it, in whichever browser."""
+    if not is_sealed(reference=reference, given=given):
+        raise Refusal(ErrorCode.NOT_FOUND)
+    known = [known for known in request.session.get(OPENED, []) if known != reference]
+    request.session[OPENED] = [*known, reference][-MOST_OPENED:]
+    # Away from the address that holds the key.
+    return redirect("booking", reference)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def cancel(request: HttpRequest, reference: str) -> HttpResponse:
     """Ask whether a booking shall really be cancelled, and do it."""
-    claimant = _somebody(request)
-    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    _claimant, found = _own_booking(request, reference)
     if request.method == "POST":
-        count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+        count_request(SEAT_OPERATIONS, str(found.holder_id))
         try:
-            cancel_booking(holder_id=claimant.holder_id, reference=reference)
+            cancel_booking(holder_id=found.holder_id, reference=reference)
         except Refusal as refusal:
             messages.error(request, error_body(refusal)["detail"])
         return redirect(found)
@@ -132,8 +178,7 @@ def demo_page(request: HttpRequest, reference: str) -> HttpResponse:
         outcome = OUTCOMES.get(request.POST.get("outcome", ""))
         if outcome:
             payment = demo_decide(reference=reference, outcome=outcome)
-        claimant = visitor(request.session, request.user)
-        if claimant and own_bookings(holder_id=claimant.holder_id).filter(reference=payment.order).exists():
+        if _own(request, payment.order):
             return redirect("booking", payment.order)
         # Who bought it elsewhere, at a kiosk say, goes on there.
         return redirect(request.path)
@@ -144,12 +189,66 @@ def demo_page(request: HttpRequest, reference: str) -> HttpResponse:
     )
 
 
+@require_GET
+@never_cache
+def payment_made(request: HttpRequest, reference: str) -> HttpResponse:
+    """Where a provider sends a buyer who has paid, on whatever device; the provider's own word is what counts."""
+    if _own(request, reference):
+        # That page asks.
+        return redirect("booking", reference)
+    ask_about_payment(reference=reference)
+    return render(request, "bookings/paid_elsewhere.html")
+
+
+@require_GET
+@never_cache
+def payment_given_up(request: HttpRequest, reference: str) -> HttpResponse:
+    """Where a provider sends a buyer who wants to pay otherwise: back to the checkout, with the hold as it was.
+
+    A provider can only send them by a link, so this acts on a GET; whoever knows the reference may do no more by it.
+    """
+    claimant = visitor(request.session, request.user)
+    if claimant is None or not _own(request, reference):
+        return render(request, "bookings/paid_elsewhere.html", {"given_up": True})
+    count_request(SEAT_OPERATIONS, str(claimant.holder_id))
+    try:
+        found = give_up_payment(holder_id=claimant.holder_id, reference=reference)
+    except Refusal as refusal:
+        messages.error(request, error_body(refusal)["detail"])
+        return redirect("booking", reference)
+    hold = _still_held(claimant, found)
+    if hold is None:
+        return redirect(found)
+    messages.info(request, _("Nothing was charged. Your seats are still held for you."))
+    return redirect("checkout", hold.hold_id)
+
+
+def _own(request: HttpRequest, reference: str) -> bool:
+    """Return whether a booking is the visitor's."""
+    claimant = visitor(request.session, request.user)
+    return claimant is not None and own_bookings(holder_id=claimant.holder_id).filter(reference=reference).exists()
+
+
 def _somebody(request: HttpRequest) -> Claimant:
     """Return the visitor; nobody's hold or booking is a stranger's."""
     claimant = visitor(request.session, request.user)
     if claimant is None:
         raise Refusal(ErrorCode.NOT_FOUND)
     return claimant
+
+
+def _own_booking(request: HttpRequest, reference: str) -> tuple[Claimant | None, Booking]:
+    """Return the visitor and a booking: their own, or one that they have opened by the link of its mail.
+
+    Raises:
+        Refusal: `not_found`.
+    """
+    claimant = visitor(request.session, request.user)
+    if reference in request.session.get(OPENED, []):
+        return claimant, bookings().get(reference=reference)
+    if claimant is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    return claimant, own_booking(reference=reference, holder_id=claimant.holder_id)
 
 
 def _payable(claimant: Claimant, hold_id: uuid.UUID) -> HeldSeats:
@@ -190,9 +289,10 @@ def _known_contact(request: HttpRequest) -> dict[str, str]:
 
 
 def _purchase(form: CheckoutForm) -> Purchase:
+    provider, token = form.provider_and_token
     return Purchase(
-        provider="demo",
-        token=form.cleaned_data["payment"],
+        provider=provider,
+        token=token,
         contact=Contact(name=form.cleaned_data["name"], email=form.cleaned_data["email"]),
         attendees=tuple(Attendee(**names) for names in form.attendees),
     )
@@ -202,7 +302,8 @@ def _go_on(request: HttpRequest, found: Booking) -> HttpResponse:
     """Send the buyer on: to the provider's page, or to the tickets."""
     url = found.payment.redirect_url if found.status == BookingStatus.PENDING else ""
     # A form of ours may lead to no other site, so the policy of our pages wants it; from the booking a link does.
-    if url and url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure()):
+    ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    if ours or (url.startswith(f"{settings.STRIPE_PAGES}/") and "stripe" in settings.PAYMENT_PROVIDERS):
         return HttpResponseRedirect(url)
     return redirect(found)
 
@@ -244,9 +345,9 @@ def _checkout_page(
     return response
 
 
-def _still_held(claimant: Claimant, found: Booking) -> HeldSeats | None:
+def _still_held(claimant: Claimant | None, found: Booking) -> HeldSeats | None:
     """Return the hold of a booking that was not paid, if it can still be paid in another way."""
-    if found.status != BookingStatus.CANCELLED:
+    if claimant is None or found.status != BookingStatus.CANCELLED:
         return None
     hold = live_hold(holder_id=claimant.holder_id, showtime_id=found.showtime_id)
     return hold if hold and hold.hold_id == found.hold_id and not hold.paying else None

@@ -1,7 +1,7 @@
 """The one port.
 
 HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
-hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The ticker and
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The tickers and
 the hub of the sockets live as long as the process.
 """
 
@@ -23,11 +23,11 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from bookings.consumers import BookingConsumer  # noqa: E402
-from bookings.ticker import PaymentTicker  # noqa: E402
+from bookings.ticker import OutboxTicker, PaymentTicker  # noqa: E402
 from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
 from seating.live.hub import LiveUpdates  # noqa: E402
-from seating.ticker import HoldTicker  # noqa: E402
+from seating.ticker import HoldTicker, LockTicker  # noqa: E402
 
 sockets: dict[str, Callable[[Any, Any, Any], Awaitable[None]]] = {"/ws/seats/": BookingConsumer.serve}
 
@@ -50,6 +50,6 @@ application = ProtocolTypeRouter(
         "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
         "websocket": socket,
         # What ticks asks who is present, so it begins later and ends earlier.
-        "lifespan": Lifespan(live, HoldTicker(present=live.present), PaymentTicker()),
+        "lifespan": Lifespan(live, HoldTicker(present=live.present), LockTicker(), PaymentTicker(), OutboxTicker()),
     }
 )

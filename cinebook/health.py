@@ -19,6 +19,7 @@ from bookings.selectors.reconciler import ReconcilerState, reconciler_state
 from cinebook.core import redis
 from cinebook.core.api_views import ApiView
 from cinebook.core.fields import UtcDateTimeField
+from cinebook.core.outbox import OutboxState, outbox_state
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 PATIENCE_SECONDS = 2.0
 # After so many runs that failed, or never came, something is wrong with the reconciler.
 MISSED_RUNS = 3
+# What has been due for so long in the outbox is delivered by nobody.
+OUTBOX_OVERDUE = dt.timedelta(minutes=5)
 
 _began = time.monotonic()
 # The database is asked from a thread that may be left hanging; while it hangs, nobody else is sent after it.
@@ -46,6 +49,14 @@ class ReconcilerHealth(serializers.Serializer[None]):
     findings = serializers.IntegerField(help_text="How many things the last run found that must never be.")
 
 
+class OutboxHealth(serializers.Serializer[None]):
+    """How the mails and other side effects are doing."""
+
+    waiting = serializers.IntegerField(help_text="How many wait, be it for another attempt.")
+    overdue_seconds = serializers.IntegerField(help_text="For how long nobody has come for one that is due.")
+    dead = serializers.IntegerField(help_text="How many were given up: staff may have them tried again.")
+
+
 class HealthAnswer(serializers.Serializer[None]):
     """What works."""
 
@@ -54,6 +65,7 @@ class HealthAnswer(serializers.Serializer[None]):
     redis = serializers.ChoiceField(["up", "down"])
     channel_layer = serializers.ChoiceField(["up", "down"])
     reconciler = ReconcilerHealth(allow_null=True, help_text="Null before its first run, or without the database.")
+    outbox = OutboxHealth(allow_null=True, help_text="Null without the database.")
 
 
 class Health(ApiView):
@@ -67,34 +79,36 @@ class Health(ApiView):
     def get(self, request: Request) -> Response:
         """Return 200 while sales work: `ok`, or `degraded` when what saves time or tidies up is away; else 503."""
         try:
-            database, reconciler = True, _ask_database()
+            database, (reconciler, outbox) = True, _ask_database()
         except _Down:
-            database, reconciler = False, None
+            database, reconciler, outbox = False, None, None
         parts = {
             "database": database,
-            "redis": redis.is_up(settings.REDIS_URL),
+            "redis": redis.takes_writes(settings.REDIS_URL),
             "channel_layer": redis.is_up(settings.LIVE_REDIS_URL),
         }
-        well = all(parts.values()) and not _reconciler_is_missed(reconciler)
+        delivering = outbox is None or outbox.overdue < OUTBOX_OVERDUE
+        well = all(parts.values()) and delivering and not _reconciler_is_missed(reconciler)
         # Without PostgreSQL nothing can be sold.
         status = "down" if not database else "ok" if well else "degraded"
         answer = {
             "status": status,
             **{part: "up" if works else "down" for part, works in parts.items()},
             "reconciler": _told(reconciler),
+            "outbox": _told_of_outbox(outbox),
         }
         if status != "ok":
             log.warning("health.not_ok", **answer)
         return Response(answer, status=503 if status == "down" else 200)
 
 
-def _ask_database() -> ReconcilerState | None:
-    """Return how the reconciler is doing, which PostgreSQL only knows when it works.
+def _ask_database() -> tuple[ReconcilerState | None, OutboxState]:
+    """Return how the reconciler and the outbox are doing, which PostgreSQL only knows when it works.
 
     Raises:
         _Down: it does not.
     """
-    asked = _asker.submit(_reconciler_state)
+    asked = _asker.submit(_states)
     try:
         return asked.result(PATIENCE_SECONDS)
     except (TimeoutError, DatabaseError, InterfaceError) as error:
@@ -102,12 +116,12 @@ def _ask_database() -> ReconcilerState | None:
         raise _Down from error
 
 
-def _reconciler_state() -> ReconcilerState | None:
+def _states() -> tuple[ReconcilerState | None, OutboxState]:
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(PATIENCE_SECONDS * 1000))])
-            return reconciler_state()
+            return reconciler_state(), outbox_state()
     finally:
         connection.close()
 
@@ -130,3 +144,9 @@ def _told(state: ReconcilerState | None) -> dict[str, Any] | None:
         "status": state.run.outcome,
         "findings": len(state.run.findings),
     }
+
+
+def _told_of_outbox(state: OutboxState | None) -> dict[str, int] | None:
+    if state is None:
+        return None
+    return {"waiting": state.waiting, "overdue_seconds": round(state.overdue.total_seconds()), "dead": state.dead}

@@ -10,9 +10,15 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import _WaitTimeout
+from psycopg_pool.base import AttemptWithBackoff
 
 # Longer than any statement of a request may take, a wait for a row included.
 ANSWER_SECONDS = 10.0
+
+# After a restart of PostgreSQL every connection in the pool is dead. The pool tries them one by one, and waits for a
+# whole second before the third try and for two before the next: a request that came upon three of them was refused,
+# although PostgreSQL was back. It has no setting for that.
+AttemptWithBackoff.INITIAL_DELAY = 0.02
 
 
 class PatientConnection(psycopg.Connection[Any]):

@@ -125,6 +125,12 @@ for _name, _origins in {"CSRF_TRUSTED_ORIGINS": CSRF_TRUSTED_ORIGINS, "CORS_ORIG
         if not _origin.startswith(("http://", "https://")):
             raise ImproperlyConfigured(f"{_name} holds origins such as https://tickets.example, not {_origin!r}.")
 
+# The address that visitors know, for links in mails. Who listens everywhere is found here, at least.
+_host = {"0.0.0.0": "localhost", "::": "localhost"}.get(text("HOST", "127.0.0.1"), text("HOST", "127.0.0.1"))  # noqa: S104
+SITE_URL = text("SITE_URL", f"http://{f'[{_host}]' if ':' in _host else _host}:{text('PORT', '8000')}").rstrip("/")
+if not re.fullmatch(r"https?://[^/\s]+", SITE_URL):
+    raise ImproperlyConfigured(f"SITE_URL must be an address such as https://tickets.example, not {SITE_URL!r}.")
+
 # Behind a proxy that ends TLS: cookies only travel encrypted, and the proxy's word on the scheme is taken.
 HTTPS = switch("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -146,13 +152,49 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- Who takes the money ---------------------------------------------------------------------------------------------
+
+STRIPE_SECRET_KEY = text("STRIPE_SECRET_KEY").strip()
+# Several are good at a time, while one is being changed.
+STRIPE_WEBHOOK_SECRETS = words("STRIPE_WEBHOOK_SECRETS")
+STRIPE_API_BASE = text("STRIPE_API_BASE", "https://api.stripe.com").rstrip("/")
+if not re.fullmatch(r"https?://[^/\s]+", STRIPE_API_BASE):
+    raise ImproperlyConfigured(f"STRIPE_API_BASE must be an address such as https://host, not {STRIPE_API_BASE!r}.")
+# Where the pages are on which buyers pay.
+STRIPE_PAGES = "https://checkout.stripe.com" if STRIPE_API_BASE == "https://api.stripe.com" else STRIPE_API_BASE
+_moves_money = re.match("(sk|rk)_live_", STRIPE_SECRET_KEY) is not None
+
+# Those that buyers may choose, the first one unless they do. `demo` gives tickets away: so it is there with the demo
+# cinema, or because somebody has said so, and never beside money.
+PAYMENT_PROVIDERS = words("PAYMENT_PROVIDERS") or [
+    *(["stripe"] if STRIPE_SECRET_KEY else []),
+    *(["demo"] if DEMO_CINEMA and not _moves_money else []),
+]
+if not set(PAYMENT_PROVIDERS) <= {"demo", "stripe"} or len(set(PAYMENT_PROVIDERS)) < len(PAYMENT_PROVIDERS):
+    raise ImproperlyConfigured(f"PAYMENT_PROVIDERS may name demo and stripe, not {text('PAYMENT_PROVIDERS')!r}.")
+if "stripe" in PAYMENT_PROVIDERS and not STRIPE_SECRET_KEY:
+    raise ImproperlyConfigured("PAYMENT_PROVIDERS names stripe, so STRIPE_SECRET_KEY must be set.")
+if "demo" in PAYMENT_PROVIDERS and _moves_money:
+    raise ImproperlyConfigured("PAYMENT_PROVIDERS names demo, which gives tickets away, beside a live key of Stripe.")
+if STRIPE_SECRET_KEY and not re.match("(sk|rk)_(test|live)_", STRIPE_SECRET_KEY):
+    raise ImproperlyConfigured("STRIPE_SECRET_KEY must be a secret key, which begins with sk_test_ or sk_live_.")
+if STRIPE_SECRET_KEY and not STRIPE_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured("STRIPE_SECRET_KEY is set, so STRIPE_WEBHOOK_SECRETS must say by what Stripe signs.")
+if _moves_money and not SITE_URL.startswith("https://"):
+    raise ImproperlyConfigured("Stripe's live key wants SITE_URL to be where buyers come back, with https://.")
+if STRIPE_SECRET_KEY and PAYMENT_SECONDS > 82_800:  # noqa: PLR2004 - an hour less than a session of Stripe may live
+    raise ImproperlyConfigured(f"With Stripe, PAYMENT_SECONDS must be at most 82800, not {PAYMENT_SECONDS}.")
+if "stripe" in PAYMENT_PROVIDERS:
+    # The checkout's form leads on to there, and a browser minds where a form leads in the end.
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"].append(STRIPE_PAGES)
+
 # --- PostgreSQL and Redis --------------------------------------------------------------------------------------------
 
 DATABASE_URL = text("DATABASE_URL", _running.get("DATABASE_URL") or "postgresql://cinebook@localhost/cinebook")
 REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:6379/0")
 
 # How many requests one web process serves at a time, and how many calls of its sockets run beside them. Each may need
-# a connection of the process's pool, and so may its two tickers and the hub of its sockets.
+# a connection of the process's pool, and so may its tickers and the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
@@ -160,9 +202,13 @@ SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
 DATABASE_POOL = switch("DATABASE_POOL", default=True)
 _pooled = DATABASE_POOL and os.environ.get("CINEBOOK_PROCESS") == "web"
 
+_TICKERS_AND_HUB = 5
+
 DATABASES = {
     "default": service_urls.database(
-        DATABASE_URL, pool_size=WEB_THREADS + SOCKET_THREADS + 3 if _pooled else None, direct=DATABASE_POOL
+        DATABASE_URL,
+        pool_size=WEB_THREADS + SOCKET_THREADS + _TICKERS_AND_HUB if _pooled else None,
+        direct=DATABASE_POOL,
     )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -206,6 +252,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_step": 0.1,
     "interval_max": 0.1,
     "socket_connect_timeout": 1,
+    # A broker that hangs is noticed, by whoever sends and by the worker that waits for work.
+    "socket_timeout": 5,
     "visibility_timeout": 3600,
 }
 # How often what a crash or a flush left behind is put right. Health complains when that stays away for three times.
@@ -289,7 +337,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 
-# Mail, for those who forgot their password. Without a server it is kept in a folder, where the demo's is read.
+# Without a mail server, mail is kept in a folder, where the demo's is read.
 EMAIL_HOST = text("EMAIL_HOST")
 EMAIL_PORT = whole_number("EMAIL_PORT", 587, at_least=1, at_most=65_535)
 EMAIL_HOST_USER = text("EMAIL_USER")

@@ -20,6 +20,7 @@ from a2wsgi.wsgi import build_environ
 
 from cinebook.core.error_responses import error_body
 from cinebook.core.errors import ErrorCode, Refusal
+from cinebook.core.redis import limited_patience
 
 # The longest body that is read into memory, in bytes; Django's own limit for what is not a file.
 MAX_BODY = 2_621_440
@@ -73,12 +74,13 @@ class WsgiInThreads:
             started[:] = [int(status[:3]), headers]
             return written.append
 
-        chunks = self._application(environ, start_response)
-        try:
-            content = b"".join([*written, *chunks])
-        finally:
-            # Django gives its database connection back here, so it must happen in this thread.
-            getattr(chunks, "close", lambda: None)()
+        with limited_patience():
+            chunks = self._application(environ, start_response)
+            try:
+                content = b"".join([*written, *chunks])
+            finally:
+                # Django gives its database connection back here, so it must happen in this thread.
+                getattr(chunks, "close", lambda: None)()
         status, headers = started
         return Answer(
             status, [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers], content

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cinebook.core.live import send_to_group
-from seating.events import HoldChanged, HoldExpired, SeatsChanged, holder_group, showtime_group
+from seating.events import HoldChanged, HoldExpired, SaleChanged, SeatsChanged, holder_group, showtime_group
 
 
-def send(event: SeatsChanged | HoldChanged | HoldExpired) -> None:
+def send(event: SeatsChanged | SaleChanged | HoldChanged | HoldExpired) -> None:
     """Send an event on its way, and return at once. Call it only when its transaction has committed."""
     match event:
         case SeatsChanged():
@@ -19,6 +19,8 @@ def send(event: SeatsChanged | HoldChanged | HoldExpired) -> None:
                     "changes": dict(event.changes),
                 },
             )
+        case SaleChanged():
+            send_to_group(showtime_group(event.showtime_id), {"type": "sale.changed", "showtime_id": event.showtime_id})
         case HoldChanged():
             send_to_group(holder_group(event.holder_id), {"type": "hold.changed", "showtime_id": event.showtime_id})
         case HoldExpired():

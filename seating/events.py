@@ -25,6 +25,13 @@ class SeatsChanged:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SaleChanged:
+    """A showtime sells again, sells no longer, or was cancelled: whoever watches it looks anew."""
+
+    showtime_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class HoldExpired:
     """A hold has run out; told to its holder alone."""
 

@@ -13,7 +13,7 @@ from seating.models import Auditorium, Movie, Price, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.selectors.layouts import parsed_layout
 from seating.selectors.programme import on_sale
-from seating.selectors.seat_map import SeatSnapshot
+from seating.selectors.seat_map import SaleState, SeatSnapshot
 from seating.services import ReleaseAnswer
 
 # Longer than any code that a layout may have, and short enough to be repeated in an answer.
@@ -373,6 +373,8 @@ class SeatStatusSerializer(serializers.Serializer[Any]):
     showtime_id = serializers.IntegerField()
     version = serializers.IntegerField()
     server_time = UtcDateTimeField()
+    on_sale = serializers.BooleanField(help_text="Whether seats can be had now.")
+    cancelled = serializers.BooleanField(help_text="Whether the showtime does not take place.")
     seats = serializers.DictField(
         child=serializers.ChoiceField(["available", "locked", "selected", "occupied", "blocked"])
     )
@@ -385,6 +387,8 @@ def seat_status(snapshot: SeatSnapshot, hold: HeldSeats | None) -> dict[str, Any
         "showtime_id": snapshot.showtime_id,
         "version": snapshot.version,
         "server_time": instant(snapshot.server_time),
+        "on_sale": snapshot.sale is SaleState.OPEN,
+        "cancelled": snapshot.sale is SaleState.CANCELLED,
         "seats": {code: status.value for code, status in snapshot.seats.items()},
         "hold": HoldSerializer(hold).data if hold else None,
     }

@@ -8,19 +8,22 @@ reconciler frees the rest.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
 from cinebook.core.errors import Refusal
-from seating.services import expire_holds, let_go_of_left_holds, showtimes_with_lapsed_holds
+from seating.services import expire_holds, let_go_of_left_holds, mend_lost_locks, showtimes_with_lapsed_holds
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
 # How long a stopping process waits for the tick that is under way.
 STOP_SECONDS = 5.0
+# What is put right while Redis comes and goes may take this part of a ticker's time.
+MEND_SHARE = 0.05
 
 
 class Ticker:
@@ -101,3 +104,27 @@ class HoldTicker(Ticker):
                 self._say(trouble, error)
         let_go_of_left_holds(present=self._present())
         return wrong
+
+
+class LockTicker(Ticker):
+    """Puts the locks in Redis right as soon as Redis is back, whatever it has forgotten or remembers wrongly.
+
+    It asks each second, so a request is seldom the one that finds out that Redis is away. It has a thread of its own,
+    since holds must end in time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures_mended = 0
+        self._rests_until = 0.0
+
+    def _work(self) -> set[str]:
+        """Put the locks right if that is necessary, and if it was not just done."""
+        if time.monotonic() < self._rests_until:
+            return set()
+        began = time.monotonic()
+        failures_mended = mend_lost_locks(failures_mended=self._failures_mended)
+        if failures_mended != self._failures_mended:
+            self._failures_mended = failures_mended
+            self._rests_until = began + (time.monotonic() - began) / MEND_SHARE
+        return set()

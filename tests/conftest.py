@@ -46,6 +46,12 @@ def empty_redis(request: pytest.FixtureRequest) -> None:
                 client.flushdb()
 
 
+@pytest.fixture(autouse=True)
+def unnudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is told of what waits in the outbox: there is none."""
+    monkeypatch.setattr("cinebook.core.outbox.nudge", lambda: None)
+
+
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens to the events."""

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("SECRET_KEY", "the-tests-have-no-secrets, but a key must be long")
 os.environ.setdefault("CINEBOOK_DATA_DIR", "/nonexistent")
+os.environ.setdefault("PAYMENT_PROVIDERS", "demo")
 
 from cinebook import service_urls
 

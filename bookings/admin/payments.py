@@ -27,7 +27,7 @@ class PaymentAdmin(ReadOnlyAdmin):
     search_fields = ("booking__reference", "provider_reference", "booking__contact_email")
     fields = (
         "booking", "provider", "provider_reference", "status", "due", "captured", "refunded", "created_at",
-        "updated_at", "next_attempt_at",
+        "updated_at", "next_attempt_at", "asked_at",
     )  # fmt: skip
     readonly_fields = ("due", "captured", "refunded")
     inlines = (EventInline,)

@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from bookings.selectors.purchases import live_bookings_at
+from bookings.selectors.purchases import cancelled_bookings_at, live_bookings_at
 from bookings.services import call_off_showtime
 from cinebook.core.errors import Refusal
 from seating.admin import ShowtimeAdmin, ask, in_words
@@ -35,7 +35,8 @@ class CancellableShowtimeAdmin(ShowtimeAdmin):
         tools = super().tools(request, showtime)
         if request.user.has_perm("bookings.view_booking"):
             address = reverse("admin:bookings_booking_changelist")
-            tools.append((f"{address}?showtime__id__exact={showtime.pk}", gettext("Bookings")))
+            words = _progress(showtime) if showtime.cancelled_at else gettext("Bookings")
+            tools.append((f"{address}?showtime__id__exact={showtime.pk}", words))
         if self.has_cancel_permission(request) and not showtime.cancelled_at:
             tools.append((f"{reverse('admin:seating_showtime_cancel')}?showtime={showtime.pk}", gettext("Cancel it")))
         return tools
@@ -79,16 +80,24 @@ class CancellableShowtimeAdmin(ShowtimeAdmin):
         except Refusal as refusal:
             self.message_user(request, f"{showtime}: {in_words(refusal)}", messages.ERROR)
             return
-        told = gettext("Cancelled; holds taken back: %(holds)d, bookings cancelled: %(bookings)d.") % {
+        told = gettext("Cancelled; holds taken back: %(holds)d, bookings to cancel: %(bookings)d.") % {
             "holds": done.holds,
             "bookings": done.bookings,
         }
         self.log_change(request, showtime, told)
         self.message_user(request, f"{showtime}: {told}", messages.SUCCESS)
-        confirmed, pending = live_bookings_at(showtime.pk)
-        if confirmed or pending:
-            left = gettext("Bookings that could not be cancelled yet: %d. They are tried again by themselves.")
-            self.message_user(request, f"{showtime}: {left % (confirmed + pending)}", messages.WARNING)
+        if done.bookings:
+            on = gettext("They are cancelled and paid back by themselves; the showtime's page says how far that is.")
+            self.message_user(request, on, messages.INFO)
+
+
+def _progress(showtime: Showtime) -> str:
+    done = cancelled_bookings_at(showtime.pk)
+    return gettext("Bookings: %(to_cancel)d to cancel, %(to_refund)d to pay back, %(refunded)d paid back") % {
+        "to_cancel": done.to_cancel,
+        "to_refund": done.to_refund,
+        "refunded": done.refunded,
+    }
 
 
 def _consequence(showtime: Showtime) -> str:

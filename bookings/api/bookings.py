@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,20 +13,13 @@ from rest_framework.response import Response
 from bookings.models import Booking
 from bookings.selectors.purchases import own_booking, own_bookings
 from bookings.serializers import BookingRequest, BookingSerializer, ConfirmRequest, purchase_of
-from bookings.services import Answer, BookingAnswer, answer_once, cancel_booking, confirm_seats, start_booking
+from bookings.services import BookingAnswer, cancel_booking, confirm_seats, start_booking
 from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rest import Pages
 from seating.api.authentication import act_on_seats, see_holds
-from seating.identity import Claimant
-
-# A name that a client gives to its request.
-KEY = re.compile(r"[\x20-\x7e]{1,200}")
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    location=OpenApiParameter.HEADER,
-    description="Names the request, so that it can be repeated: with the same body it gets the same answer.",
-)
+from seating.api.named_requests import IDEMPOTENCY_KEY, answer_request
+from seating.services import Answer, NamedRequest, keep_answer
 
 
 class Bookings(ApiView):
@@ -61,13 +51,13 @@ class Bookings(ApiView):
             raise Refusal(ErrorCode.NOT_FOUND)
         return _bought(
             request,
-            claimant,
-            lambda: start_booking(
+            lambda named: start_booking(
                 holder_id=claimant.holder_id,
                 # Whoever was handed a hold is not told whose it is.
                 user_id=None if bearer else claimant.user_id,
                 hold_id=hold_id,
                 purchase=purchase_of(asked.validated_data),
+                named=named,
             ),
         )
 
@@ -90,14 +80,14 @@ class ConfirmSeats(ApiView):
         claimant, bearer = act_on_seats(request, showtime_id=showtime_id)
         return _bought(
             request,
-            claimant,
-            lambda: confirm_seats(
+            lambda named: confirm_seats(
                 holder_id=claimant.holder_id,
                 user_id=None if bearer else claimant.user_id,
                 showtime_id=showtime_id,
                 codes=asked.validated_data["seats"],
                 purchase=purchase_of(asked.validated_data),
                 hold_id=bearer.hold_id if bearer else None,
+                named=named,
             ),
         )
 
@@ -122,36 +112,32 @@ class CancelBooking(ApiView):
 
     permission_classes = (IsAuthenticated,)
 
-    @extend_schema(request=None, responses=BookingSerializer)
+    @extend_schema(request=None, parameters=[IDEMPOTENCY_KEY], responses=BookingSerializer)
     def post(self, request: Request, reference: str) -> Response:
         """Cancel a booking and have the money back; again is the same."""
         claimant, bearer = act_on_seats(request)
         if bearer:
             raise Refusal(ErrorCode.PERMISSION_DENIED)
-        return Response(_shown(request, cancel_booking(holder_id=claimant.holder_id, reference=reference)))
+
+        def cancel(named: NamedRequest | None) -> Answer:
+            booking = cancel_booking(holder_id=claimant.holder_id, reference=reference, named=named)
+            return _kept(named, Answer(status=200, body=_shown(request, booking)))
+
+        return answer_request(request, None, cancel)
 
 
-def _bought(request: Request, claimant: Claimant, buy: Callable[[], BookingAnswer]) -> Response:
-    """Buy, once for each `Idempotency-Key`, and answer with the booking."""
+def _bought(request: Request, buy: Callable[[NamedRequest | None], BookingAnswer]) -> Response:
+    """Buy, once if the request has named itself, and answer with the booking."""
 
-    def work() -> Answer:
-        bought = buy()
-        return Answer(status=201 if bought.is_new else 200, body=_shown(request, bought.booking))
+    def work(named: NamedRequest | None) -> Answer:
+        bought = buy(named)
+        return _kept(named, Answer(status=201 if bought.is_new else 200, body=_shown(request, bought.booking)))
 
-    key = request.headers.get("Idempotency-Key", "")
-    if not key:
-        answer = work()
-    elif not KEY.fullmatch(key):
-        raise Refusal(ErrorCode.INVALID_DATA, errors={"Idempotency-Key": ["At most 200 plain characters."]})
-    else:
-        said = json.dumps([request.path, request.data], sort_keys=True)
-        answer = answer_once(
-            holder_id=claimant.holder_id,
-            key=key,
-            request_hash=hashlib.sha256(said.encode()).hexdigest(),
-            work=work,
-        )
-    return Response(answer.body, status=answer.status)
+    return answer_request(request, request.data, work)
+
+
+def _kept(named: NamedRequest | None, answer: Answer) -> Answer:
+    return keep_answer(named=named, answer=answer) if named else answer
 
 
 def _shown(request: Request, booking: Booking) -> dict[str, Any]:

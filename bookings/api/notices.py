@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bookings.payments.demo import SIGNATURE_HEADER
+from bookings.payments import demo
 from bookings.serializers import NoticeTakenSerializer
 from bookings.services import receive_notice
 from cinebook.core.api_views import ApiView
@@ -25,10 +25,13 @@ class Webhook(ApiView):
         request=OpenApiTypes.OBJECT,
         parameters=[
             OpenApiParameter(
-                SIGNATURE_HEADER,
+                demo.SIGNATURE_HEADER,
                 location=OpenApiParameter.HEADER,
                 description="Of `demo`: `t=<unix time>,v1=<HMAC-SHA256 of t, a dot and the body, in hex>`.",
-            )
+            ),
+            OpenApiParameter(
+                "Stripe-Signature", location=OpenApiParameter.HEADER, description="Of `stripe`, in the same form."
+            ),
         ],
         responses=NoticeTakenSerializer,
         auth=[],

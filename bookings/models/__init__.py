@@ -1,7 +1,6 @@
 """What was bought: bookings, their tickets and their payments."""
 
 from bookings.models.bookings import Booking, BookingStatus, Ticket, new_reference
-from bookings.models.idempotency import IdempotencyRecord
 from bookings.models.payments import DemoPayment, Payment, PaymentEvent, PaymentStatus
 from bookings.models.reconciler import ReconcilerRun
 
@@ -9,7 +8,6 @@ __all__ = [
     "Booking",
     "BookingStatus",
     "DemoPayment",
-    "IdempotencyRecord",
     "Payment",
     "PaymentEvent",
     "PaymentStatus",

@@ -66,6 +66,11 @@ class Booking(models.Model):
     )
     confirmed_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True, help_text=_("When it was declined, expired or cancelled."))
+    paid_too_late = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=_("Its money came when its seats could not be had any more; equal ones are offered instead."),
+    )
 
     class Meta:
         ordering = ("-created_at", "-id")
@@ -88,6 +93,10 @@ class Booking(models.Model):
             models.CheckConstraint(
                 name="booking_pending_was_never_confirmed",
                 condition=~Q(status=BookingStatus.PENDING) | Q(confirmed_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="booking_paid_too_late_is_refunded",
+                condition=Q(paid_too_late=False) | Q(status__in=[BookingStatus.REFUND_DUE, BookingStatus.REFUNDED]),
             ),
             models.CheckConstraint(
                 name="booking_that_ended_has_a_time",

@@ -41,6 +41,9 @@ class Payment(models.Model):
     next_attempt_at = models.DateTimeField(
         db_default=Now(), help_text=_("From when on the provider may be asked again to cancel or to refund it.")
     )
+    asked_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("When the provider was last asked how it stands.")
+    )
 
     class Meta:
         ordering = ("-created_at", "-id")
@@ -106,10 +109,21 @@ class DemoPayment(models.Model):
     currency = models.CharField(max_length=3)
     status = models.CharField(max_length=10, choices=PaymentStatus)
     refunded_amount = models.PositiveIntegerField(default=0, db_default=0)
+    script = models.CharField(
+        max_length=10, blank=True, db_default="", help_text=_("The token that says what it tells by itself, and when.")
+    )
+    told = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text=_("How many notices of its script it has sent.")
+    )
+    tells_at = models.DateTimeField(null=True, blank=True, help_text=_("When it sends the next one; null if never."))
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ("-created_at", "-id")
+        indexes = [
+            # The ticker asks once a second what is to be told.
+            models.Index(name="demo_notice_by_time", fields=["tells_at"], condition=Q(tells_at__isnull=False)),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="demo_payment_status_is_known",

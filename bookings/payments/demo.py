@@ -1,12 +1,13 @@
 """The provider `demo`: it moves no money, and does what its token says. It keeps books of its own, as a real one does.
 
 Its page and its notices are those of a real provider too: the page decides a stalled payment, and a signed notice tells
-the house.
+the house. What real ones do at their worst, a token of it does at will: see `SCRIPTS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import secrets
 import time
@@ -14,7 +15,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import F
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
 
 from bookings.models import DemoPayment, PaymentStatus
 from bookings.payments.provider import BadNotice, Notice, Order, PaymentState
@@ -30,8 +34,38 @@ OUTCOMES = {
     "decline": PaymentStatus.DECLINED,
     "stall": PaymentStatus.PENDING,
 }
+# How long `early` waits for its own notice to have been heard before it answers, and how often it looks, in seconds.
+EARLY_PATIENCE = 3.0
+GLANCE = 0.02
+# After how many seconds a notice that was not heard is told again, and how many are told in one round.
+TELL_AGAIN_SECONDS = 5
+ROUND = 20
 # What the notices call it.
 EVENT_TYPES = {PaymentStatus.CAPTURED: "payment.captured", PaymentStatus.DECLINED: "payment.declined"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Script:
+    """What a payment tells by itself, one notice after the other.
+
+    `answer` is what its creation answers. `waits` are the seconds before each notice, counted from the one before, of
+    which the first `forged` are not signed by the provider. They say that the money has come; it comes with the first
+    one that is true. Unless `after_cancel`, they begin with the payment, and end when it is cancelled.
+    """
+
+    waits: tuple[float, ...]
+    answer: PaymentStatus = PaymentStatus.PENDING
+    forged: int = 0
+    after_cancel: bool = False
+
+
+SCRIPTS = {
+    "late": Script(waits=(5,)),
+    "twice": Script(waits=(1, 0)),
+    "early": Script(waits=(0,), answer=PaymentStatus.CAPTURED),
+    "forged": Script(waits=(1, 4), forged=1),
+    "overdue": Script(waits=(3,), after_cancel=True),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,18 +87,31 @@ class DemoProvider:
         Raises:
             Refusal: `invalid_data`.
         """
-        if token not in OUTCOMES:
-            raise Refusal(ErrorCode.INVALID_DATA, errors={"payment": {"token": ["succeed, decline or stall."]}})
+        known = [name for name in OUTCOMES if name] + list(SCRIPTS)
+        if token and token not in known:
+            raise Refusal(ErrorCode.INVALID_DATA, errors={"payment": {"token": [f"One of {', '.join(known)}."]}})
 
     def create(self, order: Order) -> PaymentState:
         """Begin the payment of an order, and do what its token says."""
-        return _state(_payment(order, OUTCOMES[order.token]))
+        script = SCRIPTS.get(order.token)
+        payment = _payment(order, script.answer if script else OUTCOMES[order.token], order.token)
+        if script and script.answer is PaymentStatus.CAPTURED:
+            _wait_until_told(payment)
+        return _state(payment)
 
     def cancel(self, order: Order) -> PaymentState:
         """Cancel the payment of an order. One that was never begun is entered as cancelled, so it never will be."""
         payment = _payment(order, PaymentStatus.CANCELLED)
         _change(payment, PaymentStatus.PENDING, PaymentStatus.CANCELLED)
+        script = SCRIPTS.get(payment.script)
+        if script and script.after_cancel and payment.status == PaymentStatus.CANCELLED:
+            DemoPayment.objects.filter(pk=payment.pk, told=0, tells_at=None).update(tells_at=_first_notice(script))
         return _state(payment)
+
+    def ask(self, order: Order) -> PaymentState:
+        """Tell how the payment of an order stands; of one that was never begun, that it is still to come."""
+        payment = DemoPayment.objects.filter(order=order.reference).first()
+        return _state(payment) if payment else PaymentState(reference="", status=PaymentStatus.PENDING)
 
     def refund(self, order: Order) -> PaymentState:
         """Give the money back; once, however often it is asked for."""
@@ -131,6 +178,61 @@ def decide(payment: DemoPayment, outcome: PaymentStatus) -> None:
     _change(payment, PaymentStatus.PENDING, outcome)
 
 
+def due_notices() -> list[tuple[DemoPayment, SignedNotice | None]]:
+    """Return the payments whose script has come to a notice, with that notice; None if there is nothing to tell.
+
+    As with any provider, what is not known to have been `heard` is told again after a while.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE bookings_demopayment SET tells_at = clock_timestamp() + make_interval(secs => %s)
+            WHERE id IN (
+                SELECT id FROM bookings_demopayment WHERE tells_at <= clock_timestamp()
+                ORDER BY tells_at LIMIT %s FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id
+            """,
+            [TELL_AGAIN_SECONDS, ROUND],
+        )
+        due = [row[0] for row in cursor.fetchall()]
+    return [(payment, _scripted(payment)) for payment in DemoPayment.objects.filter(pk__in=due).order_by("pk")]
+
+
+def heard(payment: DemoPayment) -> None:
+    """Go on in a payment's script, for the notice that it had come to was answered."""
+    told = payment.told + 1
+    waits = SCRIPTS[payment.script].waits[told:]
+    DemoPayment.objects.filter(pk=payment.pk, told=payment.told).update(
+        told=told, tells_at=Now() + dt.timedelta(seconds=waits[0]) if waits else None
+    )
+
+
+def _scripted(payment: DemoPayment) -> SignedNotice | None:
+    """Return the notice that a script has come to, and let the books say what it says, if it is true."""
+    script = SCRIPTS[payment.script]
+    if payment.told >= script.forged:
+        before = PaymentStatus.CANCELLED if script.after_cancel else PaymentStatus.PENDING
+        _change(payment, before, PaymentStatus.CAPTURED)
+        return demo_notice(payment)
+    payment.status = PaymentStatus.CAPTURED
+    lie = demo_notice(payment)
+    if lie is None:
+        return None
+    forged = signature(secret="a guess", body=lie.body, at=int(time.time()))  # noqa: S106 - it is none
+    return dataclasses.replace(lie, headers={SIGNATURE_HEADER: forged})
+
+
+def _wait_until_told(payment: DemoPayment) -> None:
+    """Answer only when the notice is there before the answer, as it can be; but for a while at the most."""
+    patient_until = time.monotonic() + EARLY_PATIENCE
+    while time.monotonic() < patient_until:
+        payment.refresh_from_db()
+        if payment.told:
+            return
+        time.sleep(GLANCE)
+
+
 def _notice(event: dict[str, Any], status: PaymentStatus) -> Notice:
     payment = event["data"]["object"]
     return Notice(
@@ -160,8 +262,13 @@ def _enter(notice: Notice) -> None:
     ).update(status=notice.state.status)
 
 
-def _payment(order: Order, status: PaymentStatus) -> DemoPayment:
-    """Return the payment of an order; it gets this status if it is new."""
+def _first_notice(script: Script) -> CombinedExpression:
+    return Now() + dt.timedelta(seconds=script.waits[0])
+
+
+def _payment(order: Order, status: PaymentStatus, token: str = "") -> DemoPayment:
+    """Return the payment of an order; it gets this status, and the script of this token, if it is new."""
+    script = SCRIPTS.get(token)
     return DemoPayment.objects.get_or_create(
         order=order.reference,
         defaults={
@@ -169,6 +276,8 @@ def _payment(order: Order, status: PaymentStatus) -> DemoPayment:
             "amount": order.amount,
             "currency": order.currency,
             "status": status,
+            "script": token if script else "",
+            "tells_at": _first_notice(script) if script and not script.after_cancel else None,
         },
     )[0]
 

@@ -7,6 +7,7 @@ row is locked.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -25,13 +26,16 @@ class BadNotice(Exception):  # noqa: N818 - it may be somebody's attempt, not a 
 class Order:
     """What is to be paid. `reference` is the booking's, and the key by which a repeated call is recognised.
 
-    `amount` is in minor units of `currency`; `token` is what the buyer's side was given by the provider.
+    `amount` is in minor units of `currency`; `pay_by` is when the window of the payment closes; `token` is what the
+    buyer's side was given by the provider; `provider_reference` is the provider's own name of it, once that is known.
     """
 
     reference: str
     amount: int
     currency: str
+    pay_by: dt.datetime
     token: str = ""
+    provider_reference: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +85,16 @@ class PaymentProvider(Protocol):
 
         Returns:
             `CANCELLED`, or what it was already: the caller has come too late for `CAPTURED`.
+
+        Raises:
+            ProviderAway: nobody knows.
+        """
+
+    def ask(self, order: Order) -> PaymentState:
+        """Tell how the payment of an order stands, for notices get lost.
+
+        One that was never begun, because the provider could not be reached, is begun where that needs nothing but the
+        order.
 
         Raises:
             ProviderAway: nobody knows.

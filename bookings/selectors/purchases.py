@@ -17,8 +17,10 @@ from cinebook.core.errors import ErrorCode, Refusal
 
 # How long after its window a payment is waited for while its provider cannot be reached, in seconds.
 GRACE_SECONDS = 900
-# How many payments one round sees to; the next round is soon.
+# How many payments that were not made in time one round sees to; the next round is soon.
 ROUND = 100
+# How many refunds: when a whole showtime is cancelled there are hundreds, and the others shall not wait for them.
+REFUNDS_A_ROUND = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,10 +92,10 @@ def payments_due() -> list[DuePayment]:
                 JOIN bookings_booking AS booking ON booking.id = payment.booking_id
                 WHERE payment.status = 'REFUND_DUE' AND payment.next_attempt_at <= now
                 ORDER BY payment.next_attempt_at
-                LIMIT %(round)s
+                LIMIT %(refunds)s
             )
             """,
-            {"grace": GRACE_SECONDS, "round": ROUND},
+            {"grace": GRACE_SECONDS, "round": ROUND, "refunds": REFUNDS_A_ROUND},
         )
         return [DuePayment(*row) for row in cursor.fetchall()]
 
@@ -114,6 +116,25 @@ def cancelled_showtimes_with_bookings() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def holds_paid_for_nothing() -> list[tuple[uuid.UUID, int, int]]:
+    """Return the holds whose payment's time is over, and that no booking waits for; each with holder and showtime.
+
+    No correct transaction leaves such a hold behind.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT hold.id, hold.holder_id, hold.showtime_id FROM seating_hold AS hold
+            WHERE hold.ended_at IS NULL AND hold.paying AND hold.expires_at <= statement_timestamp()
+              AND NOT EXISTS (
+                  SELECT FROM bookings_booking AS booking WHERE booking.hold_id = hold.id AND booking.status = 'PENDING'
+              )
+            ORDER BY hold.id
+            """
+        )
+        return [(row[0], row[1], row[2]) for row in cursor.fetchall()]
+
+
 def live_bookings_at(showtime_id: int) -> tuple[int, int]:
     """Return how many bookings of a showtime are confirmed, and how many are being paid."""
     live = Booking.objects.filter(showtime=showtime_id).aggregate(
@@ -121,3 +142,22 @@ def live_bookings_at(showtime_id: int) -> tuple[int, int]:
         pending=Count("pk", filter=Q(status=BookingStatus.PENDING)),
     )
     return live["confirmed"], live["pending"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CancelledBookings:
+    """How far the cancelling of a showtime has come: its bookings that live, wait for their money, and have it back."""
+
+    to_cancel: int
+    to_refund: int
+    refunded: int
+
+
+def cancelled_bookings_at(showtime_id: int) -> CancelledBookings:
+    """Return how far the cancelling of a showtime has come."""
+    counted = Booking.objects.filter(showtime=showtime_id).aggregate(
+        to_cancel=Count("pk", filter=Q(status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED])),
+        to_refund=Count("pk", filter=Q(status=BookingStatus.REFUND_DUE)),
+        refunded=Count("pk", filter=Q(status=BookingStatus.REFUNDED)),
+    )
+    return CancelledBookings(**counted)

@@ -1,6 +1,7 @@
 """Writes of what was bought, and what needs both apps; every door comes through here."""
 
 from bookings.services.adopting import adopt_bookings
+from bookings.services.asking import ask_about_payment, ask_about_pending_payments
 from bookings.services.buying import Attendee, BookingAnswer, Contact, Purchase, confirm_seats, start_booking
 from bookings.services.cancelling import (
     CalledOff,
@@ -10,22 +11,25 @@ from bookings.services.cancelling import (
     cancel_bookings_of_cancelled_showtimes,
     cancel_bookings_of_showtime,
 )
-from bookings.services.demo_payments import demo_decide, demo_payment
+from bookings.services.demo_payments import demo_decide, demo_payment, tell_demo_notices
 from bookings.services.expiring import expire_payment, settle_overdue_payments
-from bookings.services.idempotency import Answer, answer_once, forget_old_answers
+from bookings.services.giving_up import give_up_payment
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import receive_notice, settle_payment
+from bookings.services.verifying import Finding, Report, missing_showtimes, repair, verify
 
 __all__ = [
-    "Answer",
     "Attendee",
     "BookingAnswer",
     "CalledOff",
     "Contact",
+    "Finding",
     "Purchase",
+    "Report",
     "adopt_bookings",
-    "answer_once",
+    "ask_about_payment",
+    "ask_about_pending_payments",
     "call_off_showtime",
     "cancel_booking",
     "cancel_booking_for_house",
@@ -36,10 +40,14 @@ __all__ = [
     "demo_decide",
     "demo_payment",
     "expire_payment",
-    "forget_old_answers",
+    "give_up_payment",
+    "missing_showtimes",
     "receive_notice",
     "reconcile",
+    "repair",
     "settle_overdue_payments",
     "settle_payment",
     "start_booking",
+    "tell_demo_notices",
+    "verify",
 ]

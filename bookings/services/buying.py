@@ -16,14 +16,14 @@ from django.db import transaction
 from django.db.models import Q
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus, Ticket
-from bookings.payments import ProviderAway, provider_named, provider_of
+from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
 from seating.models import Hold
-from seating.services import HoldInPayment, begin_payment, run_sale
+from seating.services import Begun, HoldInPayment, NamedRequest, Once, begin_payment, run_sale
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,14 @@ class BookingAnswer:
     is_new: bool
 
 
-def start_booking(*, holder_id: int, user_id: int | None, hold_id: uuid.UUID, purchase: Purchase) -> BookingAnswer:
+def start_booking(
+    *,
+    holder_id: int,
+    user_id: int | None,
+    hold_id: uuid.UUID,
+    purchase: Purchase,
+    named: NamedRequest | None = None,
+) -> BookingAnswer:
     """Buy a hold. The same hold again gives the same booking; after a decline, a new one.
 
     Args:
@@ -81,6 +88,7 @@ def start_booking(*, holder_id: int, user_id: int | None, hold_id: uuid.UUID, pu
         user_id: whose contact is taken if none is given; None for a guest, and for whoever only has the hold's token.
         hold_id: which hold.
         purchase: for whom, and who takes the money.
+        named: the request, if it has named itself: a repetition goes on with the booking that it has begun.
 
     Returns:
         The booking: confirmed, or pending until the buyer has been on the provider's page.
@@ -97,7 +105,7 @@ def start_booking(*, holder_id: int, user_id: int | None, hold_id: uuid.UUID, pu
             raise Refusal(ErrorCode.NOT_FOUND)
         showtime_id = known[0].showtime_id
     begin = functools.partial(begin_payment, holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id)
-    return _buy(begin, lambda: known.filter(status__in=BOUGHT).first(), user_id=user_id, purchase=purchase)
+    return _buy(begin, lambda: known.filter(status__in=BOUGHT).first(), user_id=user_id, purchase=purchase, named=named)
 
 
 def confirm_seats(
@@ -108,6 +116,7 @@ def confirm_seats(
     codes: Sequence[str],
     purchase: Purchase,
     hold_id: uuid.UUID | None = None,
+    named: NamedRequest | None = None,
 ) -> BookingAnswer:
     """Buy seats that one holds; the others of that hold are released. The same seats again give the same booking.
 
@@ -118,6 +127,7 @@ def confirm_seats(
         codes: the seats, each once.
         purchase: for whom, and who takes the money.
         hold_id: the one hold that is meant; None for whichever lives.
+        named: the request, if it has named itself: a repetition goes on with the booking that it has begun.
 
     Returns:
         The booking: confirmed, or pending until the buyer has been on the provider's page.
@@ -127,8 +137,8 @@ def confirm_seats(
         Refusal: `hold_expired` if the seats are not held; or what `start_booking` raises.
     """
     begin = functools.partial(begin_payment, holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, codes=codes)
-    known = functools.partial(_bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes)
-    return _buy(begin, known, user_id=user_id, purchase=purchase)
+    known = functools.partial(_bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
+    return _buy(begin, known, user_id=user_id, purchase=purchase, named=named)
 
 
 def _buy(
@@ -137,13 +147,17 @@ def _buy(
     *,
     user_id: int | None,
     purchase: Purchase,
+    named: NamedRequest | None,
 ) -> BookingAnswer:
-    provider = provider_named(purchase.provider)
+    provider = offered_provider(purchase.provider)
     if provider is None:
         raise Refusal(ErrorCode.INVALID_DATA, errors={"payment": {"provider": ["There is no such provider."]}})
     provider.check_token(purchase.token)
     contact = purchase.contact or _own_contact(user_id)
-    booking, is_new = run_sale(functools.partial(_begin, begin, known, contact=contact, purchase=purchase))
+    booking, is_new = run_sale(
+        functools.partial(_begin, begin, known, contact=contact, purchase=purchase),
+        once=Once(named, tell=lambda begun: Begun(begun[0].reference), resume=_begun_before) if named else None,
+    )
     if is_new:
         log.info("booking.begun", reference=booking.reference, showtime_id=booking.showtime_id)
     _ask_provider(booking, token=purchase.token)
@@ -189,6 +203,14 @@ def _begin(
     return booking, True
 
 
+def _begun_before(reference: str) -> tuple[Booking, bool]:
+    """Return the booking that an earlier attempt of the same request has made, whatever has become of it since.
+
+    Without it a repetition after a decline that was not told would pay the hold once more.
+    """
+    return Booking.objects.get(reference=reference), True
+
+
 def _ask_provider(booking: Booking, *, token: str) -> None:
     """Have the provider begin the payment, unless it has; repeated calls begin it once."""
     payment = Payment.objects.select_related("booking").get(booking=booking)
@@ -213,11 +235,18 @@ def _paid(booking: Booking) -> Booking:
     return booking
 
 
-def _bought_seats(*, holder_id: int, showtime_id: int, codes: Collection[str]) -> Booking | None:
-    """Return the holder's live booking of exactly these seats; None if there is none."""
+def _bought_seats(
+    *, holder_id: int, showtime_id: int, codes: Collection[str], hold_id: uuid.UUID | None
+) -> Booking | None:
+    """Return the holder's live booking of exactly these seats, and of this hold if one is meant; None if there is none.
+
+    Whoever shows the token of a hold is told nothing of another one, though its holder bought the same seats with that.
+    """
     live = Booking.objects.filter(
         holder=holder_id, showtime=showtime_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
     )
+    if hold_id:
+        live = live.filter(hold=hold_id)
     for booking in live:
         if set(booking.tickets.values_list("seat__code", flat=True)) == set(codes):
             return booking

@@ -1,9 +1,9 @@
-"""The page of the provider `demo`: what waits there, and how a person decides it."""
+"""The provider `demo` as it meets the house: its page, which a person decides, and what it tells by itself."""
 
 from __future__ import annotations
 
 from bookings.models import DemoPayment, PaymentStatus
-from bookings.payments.demo import DemoProvider, decide, demo_notice
+from bookings.payments.demo import DemoProvider, decide, demo_notice, due_notices, heard
 from bookings.services.settling import receive_notice
 from cinebook.core.errors import ErrorCode, Refusal
 
@@ -42,3 +42,24 @@ def demo_decide(*, reference: str, outcome: PaymentStatus) -> DemoPayment:
     if notice:
         receive_notice(provider=DemoProvider.name, body=notice.body, headers=notice.headers)
     return payment
+
+
+def tell_demo_notices() -> int:
+    """Bring the house the notices that the scripts of the demo provider have come to, as its server would.
+
+    A forged one is refused, and not told again; one that met a purchase which was busy comes again after a while.
+
+    Returns:
+        How many were answered.
+    """
+    answered = 0
+    for payment, notice in due_notices():
+        try:
+            if notice:
+                receive_notice(provider=DemoProvider.name, body=notice.body, headers=notice.headers)
+        except Refusal as refusal:
+            if refusal.code is not ErrorCode.INVALID_DATA:
+                continue
+        heard(payment)
+        answered += 1
+    return answered

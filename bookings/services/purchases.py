@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce, Now
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
 from bookings.payments import Order
+from bookings.services.mailing import Mail, write_mail
 from cinebook.core.errors import Refusal
 from seating.services import BookedHold, demand_transaction, run_sale
 
@@ -67,7 +68,14 @@ def lock_purchase(*, reference: str) -> LockedPurchase | None:
 def order_of(payment: Payment, *, token: str = "") -> Order:
     """Return what a payment's provider is asked about: the same order every time."""
     booking = payment.booking
-    return Order(reference=booking.reference, amount=payment.amount, currency=booking.currency, token=token)
+    return Order(
+        reference=booking.reference,
+        amount=payment.amount,
+        currency=booking.currency,
+        pay_by=booking.pay_by,
+        token=token,
+        provider_reference=payment.provider_reference,
+    )
 
 
 def claim_expiry(*, reference: str) -> bool:
@@ -85,6 +93,7 @@ def write_confirmed(purchase: LockedPurchase) -> None:
     purchase.booking.tickets.update(issued_at=Now(), cancelled_at=None)
     _write_booking(purchase, status=BookingStatus.CONFIRMED, confirmed_at=Now(), ended_at=None)
     _write_payment(purchase, status=PaymentStatus.CAPTURED, captured_amount=F("amount"))
+    write_mail(reference=purchase.booking.reference, mail=Mail.CONFIRMED)
 
 
 def write_unpaid(purchase: LockedPurchase, *, booking: BookingStatus, payment: PaymentStatus) -> None:
@@ -92,19 +101,32 @@ def write_unpaid(purchase: LockedPurchase, *, booking: BookingStatus, payment: P
     _cancel_tickets(purchase)
     _write_booking(purchase, status=booking, ended_at=Now())
     _write_payment(purchase, status=payment)
+    if booking is BookingStatus.EXPIRED:
+        write_mail(reference=purchase.booking.reference, mail=Mail.EXPIRED)
 
 
-def write_refund_due(purchase: LockedPurchase) -> None:
-    """Write that the money has come and is to be given back."""
+def write_refund_due(purchase: LockedPurchase, *, mail: Mail) -> None:
+    """Write that the money has come and is to be given back.
+
+    Args:
+        mail: says why. With `TOO_LATE` the seats are still wanted but gone: equal ones are offered.
+    """
     _cancel_tickets(purchase)
-    _write_booking(purchase, status=BookingStatus.REFUND_DUE, ended_at=Coalesce(F("ended_at"), Now()))
+    _write_booking(
+        purchase,
+        status=BookingStatus.REFUND_DUE,
+        ended_at=Coalesce(F("ended_at"), Now()),
+        paid_too_late=mail is Mail.TOO_LATE,
+    )
     _write_payment(purchase, status=PaymentStatus.REFUND_DUE, captured_amount=F("amount"), next_attempt_at=Now())
+    write_mail(reference=purchase.booking.reference, mail=mail)
 
 
 def write_refunded(purchase: LockedPurchase) -> None:
     """Write that the money has been given back."""
     _write_booking(purchase, status=BookingStatus.REFUNDED)
     _write_payment(purchase, status=PaymentStatus.REFUNDED, refunded_amount=F("captured_amount"))
+    write_mail(reference=purchase.booking.reference, mail=Mail.REFUNDED)
 
 
 def write_provider_reference(purchase: LockedPurchase, *, reference: str, redirect_url: str) -> None:

@@ -14,13 +14,16 @@ from bookings.models import ReconcilerRun
 from bookings.selectors.invariants import BOOKING_INVARIANTS
 from bookings.services.cancelling import cancel_bookings_of_cancelled_showtimes
 from bookings.services.expiring import settle_overdue_payments
-from bookings.services.idempotency import forget_old_answers
+from bookings.services.freeing import free_holds_paid_for_nothing
+from cinebook.core.outbox import deliver_effects, forget_delivered, outbox_state
 from seating.selectors.invariants import SEAT_INVARIANTS, broken_invariants
-from seating.services import SeatReconciliation, reconcile_seats
+from seating.services import SeatReconciliation, forget_old_answers, reconcile_seats
 
 log = structlog.get_logger(__name__)
 
 RUNS_ARE_KEPT_FOR = dt.timedelta(days=30)
+# How long a run delivers what waits in the outbox, in seconds: it has other things to do.
+DELIVERING_SECONDS = 30
 
 
 def reconcile() -> ReconcilerRun:
@@ -39,8 +42,10 @@ def reconcile() -> ReconcilerRun:
     try:
         # First, since what ends here leaves seats behind.
         run.settled_payments = settle_overdue_payments() + cancel_bookings_of_cancelled_showtimes()
+        free_holds_paid_for_nothing()
         _write_down(run, reconcile_seats())
         forget_old_answers()
+        _tidy_outbox()
         _check_invariants(run)
     except Exception as error:
         log.exception("reconciler.failed")
@@ -53,6 +58,16 @@ def reconcile() -> ReconcilerRun:
     _finish(run, begun)
     ReconcilerRun.objects.filter(started_at__lt=Now() - RUNS_ARE_KEPT_FOR).delete()
     return run
+
+
+def _tidy_outbox() -> None:
+    """Deliver what nobody else has, forget what was delivered long ago, and remind of what was given up."""
+    ends_at = time.monotonic() + DELIVERING_SECONDS
+    deliver_effects(until=lambda: time.monotonic() > ends_at)
+    forget_delivered()
+    dead = outbox_state().dead
+    if dead:
+        log.warning("outbox.some_were_given_up", effects=dead)
 
 
 def _write_down(run: ReconcilerRun, seats: SeatReconciliation) -> None:

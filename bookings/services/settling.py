@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import structlog
 from django.db import connection
 
-from bookings.models import BookingStatus, PaymentStatus
+from bookings.models import Booking, BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
+from bookings.services.mailing import Mail
 from bookings.services.purchases import (
     LockedPurchase,
     lock_purchase,
@@ -24,6 +25,7 @@ from bookings.services.purchases import (
 )
 from bookings.services.refunding import carry_out_refund
 from cinebook.core.errors import ErrorCode, Refusal
+from seating.models import SeatChange
 from seating.services import release_paid_hold, resume_hold, run_sale, sell_hold, sell_late
 
 log = structlog.get_logger(__name__)
@@ -101,10 +103,11 @@ def _settle(provider: str, notice: Notice) -> BookingStatus | None:
     if purchase is None or not _is_about(purchase, provider, notice):
         log.error("payment.notice_about_nothing", provider=provider, event_id=notice.event_id)
         return None
-    if not _is_new(purchase, notice):
-        return None
+    # Also if it was heard before: a provider that was asked too early has said the same, and could not name it yet.
     if not purchase.payment.provider_reference:
         write_provider_reference(purchase, reference=notice.state.reference, redirect_url=notice.state.redirect_url)
+    if not _is_new(purchase, notice):
+        return None
     if notice.state.status is PaymentStatus.CAPTURED and purchase.payment.status in UNPAID:
         return _captured(purchase)
     if notice.state.status is PaymentStatus.DECLINED and purchase.is_pending:
@@ -135,23 +138,43 @@ def _is_new(purchase: LockedPurchase, notice: Notice) -> bool:
 
 
 def _captured(purchase: LockedPurchase) -> BookingStatus:
-    if _sell(purchase):
+    given_up = _given_up(purchase)
+    if not given_up and _sell(purchase):
         write_confirmed(purchase)
         return BookingStatus.CONFIRMED
     if purchase.is_pending:
-        release_paid_hold(booked=purchase.hold)
-    write_refund_due(purchase)
+        release_paid_hold(booked=purchase.hold, cause=SeatChange.WITHDRAWN if given_up else SeatChange.EXPIRED)
+    write_refund_due(purchase, mail=given_up or Mail.TOO_LATE)
     return BookingStatus.REFUND_DUE
+
+
+def _given_up(purchase: LockedPurchase) -> Mail | None:
+    """Return what tells the buyer that the purchase was given up, by them or by the house: they want no seats for it.
+
+    None if it was not.
+    """
+    if purchase.booking.showtime.cancelled_at:
+        return Mail.SHOWTIME_CANCELLED
+    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
+        return Mail.CANCELLED
+    return None
 
 
 def _sell(purchase: LockedPurchase) -> bool:
     """Sell the seats of a purchase that was paid, all or none; return whether."""
     if purchase.is_pending:
         return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
-    if purchase.payment.status == PaymentStatus.CANCELLED and purchase.booking.status == BookingStatus.CANCELLED:
-        # The buyer, or the house, has given it up: they do not want the seats any more, but their money.
+    if _is_bought_otherwise(purchase):
         return False
     return sell_late(booked=purchase.hold, prices=purchase.prices)
+
+
+def _is_bought_otherwise(purchase: LockedPurchase) -> bool:
+    """Return whether the hold has become another booking since, perhaps of other seats: it has one at a time."""
+    live = Booking.objects.filter(
+        hold=purchase.booking.hold_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
+    )
+    return live.exclude(pk=purchase.booking.pk).exists()
 
 
 def _declined(purchase: LockedPurchase) -> BookingStatus:

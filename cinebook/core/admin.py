@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from cinebook.core.models import User
+from cinebook.core.models import Effect, EffectStatus, User
+from cinebook.core.outbox import retry_dead
 
 if TYPE_CHECKING:
     # Generic for the type checker only: Django's own classes take no parameters.
@@ -61,3 +65,31 @@ class UserAdmin(AnyUserAdmin):
     """People who sign in, with Django's own forms."""
 
     list_display = ("username", "email", "is_staff", "is_active", "last_login")
+
+
+@admin.register(Effect)
+class EffectAdmin(ReadOnlyAdmin):
+    """The outbox: what has been delivered, what waits, and what was given up, which may be tried again."""
+
+    list_display = ("name", "subject", "status", "attempts", "next_attempt_at", "error", "created_at", "delivered_at")
+    list_filter = ("status", "name")
+    search_fields = ("subject",)
+    fields = (
+        "name", "subject", "arguments", "key", "status", "attempts", "next_attempt_at", "error", "created_at",
+        "delivered_at",
+    )  # fmt: skip
+    actions = ("try_again",)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may have effects tried again."""
+        return request.user.has_perm("core.change_effect")
+
+    @admin.action(description=_("Try again what was given up"), permissions=["retry"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Effect]) -> None:
+        """Put effects that were given up back in line."""
+        dead = list(queryset.filter(status=EffectStatus.DEAD))
+        retried = retry_dead(effect_ids=[effect.pk for effect in dead])
+        for effect in dead:
+            self.log_change(request, effect, "Tried again.")
+        told = ngettext("%d effect is tried again.", "%d effects are tried again.", retried) % retried
+        self.message_user(request, told, messages.SUCCESS if retried else messages.WARNING)

@@ -16,8 +16,8 @@ def without_request_starts(logger: Any, name: str, event: structlog.typing.Event
     return event
 
 
-# The address of a link for a new password holds what is as good as the password.
-SECRET_PATH = re.compile(r"(/accounts/password/reset/[^/\s]+/)[^/\s]+")
+# The address of a link for a new password holds what is as good as the password, that of a mailed booking a key to it.
+SECRET_PATH = re.compile(r"(/accounts/password/reset/[^/\s]+/|/bookings/[^/\s]+/opened/)[^/\s]+")
 
 
 def without_secrets(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

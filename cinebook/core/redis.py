@@ -1,30 +1,42 @@
 """The only door to redis-py for our own commands. Nobody ever waits long behind it.
 
-redis-py by itself tries for seconds before it gives up. Here a command fails after a fifth of a second, and for a
-second after a failure no other command is even tried, so that a broken Redis costs each process that fifth once a
-second and not each request.
+redis-py by itself tries for seconds before it gives up, and its timeouts count anew with each byte that comes. Here a
+command has a fifth of a second for everything – to connect, to sign in, to be sent and answered – and the commands of a
+request, or of a frame of a socket, have it together. For a second after a failure no other command is even tried, so
+that a broken Redis costs each process that fifth once a second and not each request.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
+import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 log = structlog.get_logger(__name__)
 
-CONNECT_SECONDS = 0.15
+# What a command may take, and what all commands of a request may.
 ANSWER_SECONDS = 0.2
+# What a healthy Redis takes for a command at the most; however many there are, such ones do not count.
+HEALTHY_SECONDS = 0.01
+# Whoever takes longer so many times in a row costs more time than it saves, and is left alone like one that does not
+# answer. Once or twice says nothing of Redis: on a busy machine it is we who came late to read the answer.
+SLOW_SECONDS = 0.05
+SLOW_IN_A_ROW = 3
 REST_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
@@ -43,6 +55,9 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rests_until = 0.0
+        self._slow_in_a_row = 0
+        # How many commands have failed since this process began.
+        self.failures = 0
 
     def admits(self) -> bool:
         """Return whether a command may be tried now; while the server rests, one caller a second may."""
@@ -54,25 +69,136 @@ class Breaker:
             self._rests_until = time.monotonic() + REST_SECONDS
             return True
 
-    def failed(self) -> None:
-        """Leave the server alone for a while."""
-        self._rests_until = time.monotonic() + REST_SECONDS
+    def failed(self) -> bool:
+        """Leave the server alone for a while; return whether it was thought to be well until now."""
+        with self._lock:
+            self.failures += 1
+            first = not self._rests_until
+            self._rests_until = time.monotonic() + REST_SECONDS
+            return first
 
-    def answered(self) -> None:
-        """Let everybody through again."""
-        self._rests_until = 0.0
+    def is_too_slow(self, took: float) -> bool:
+        """Return whether an answer was the last of too many slow ones.
+
+        Args:
+            took: how long it took, in seconds.
+        """
+        # Unlocked, since it does not matter when two threads count one for the other.
+        self._slow_in_a_row = self._slow_in_a_row + 1 if took > SLOW_SECONDS else 0
+        return self._slow_in_a_row >= SLOW_IN_A_ROW
+
+    def answered(self) -> bool:
+        """Let everybody through again; return whether it was thought to be away until now."""
+        if not self._rests_until:
+            return False
+        with self._lock:
+            first = bool(self._rests_until)
+            self._rests_until = 0.0
+            return first
+
+
+# --- Time ------------------------------------------------------------------------------------------------------------
+
+
+class _Patience:
+    """What a request may still wait."""
+
+    def __init__(self) -> None:
+        self.left = ANSWER_SECONDS
+
+
+_patience: contextvars.ContextVar[_Patience | None] = contextvars.ContextVar("patience", default=None)
+_ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at")
+
+
+@contextlib.contextmanager
+def limited_patience() -> Iterator[None]:
+    """Let everything within wait for Redis for `ANSWER_SECONDS` in all: somebody waits for the answer.
+
+    Outside of it each command has its own time, and there may be any number of them.
+    """
+    token = _patience.set(_Patience())
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def _seconds_left() -> float:
+    left = _ends_at.get() - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("Redis took too long.")
+    return left
+
+
+class _HurriedSocket:
+    """A socket on which everything is over when the command's time is: redis-py's own timeout is for each `recv`."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._blocks = True
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Obey only the wish not to wait at all."""
+        self._blocks = seconds != 0
+        self._socket.settimeout(seconds)
+
+    def recv(self, size: int) -> bytes:
+        """Read what is there."""
+        if self._blocks:
+            self._socket.settimeout(_seconds_left())
+        return self._socket.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        self._socket.settimeout(_seconds_left())
+        self._socket.sendall(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+class _Hurried(AbstractConnection):
+    """A connection of redis-py that has as long as its command."""
+
+    def _connect(self) -> Any:
+        # A name may have two addresses, which are tried one after the other.
+        self.socket_connect_timeout = _seconds_left() / 2
+        return _HurriedSocket(super()._connect())  # type: ignore[safe-super, no-untyped-call] # the TCP one, for example
+
+
+class _HurriedTcp(_Hurried, Connection):
+    pass
+
+
+class _HurriedTls(_Hurried, SSLConnection):
+    pass
+
+
+class _HurriedUnix(_Hurried, UnixDomainSocketConnection):
+    # redis-py wants to tell it when nobody takes the connection in time, also of a socket that has none.
+    port = 0
+
+
+_CONNECTIONS = {"redis": _HurriedTcp, "rediss": _HurriedTls, "unix": _HurriedUnix}
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def _client(url: str) -> Redis:
     return Redis.from_url(
         url,
-        socket_connect_timeout=CONNECT_SECONDS,
+        connection_class=_CONNECTIONS[urlsplit(url).scheme],
         socket_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
         # Whatever somebody has put there can be read, and sent back as it was.
         encoding_errors="surrogateescape",
+        # Of version 3, and of a client that says its name, we need nothing; each would be another way there and back.
+        protocol=2,
+        driver_info=None,
     )
 
 
@@ -86,27 +212,43 @@ def _script(url: str, path: Path) -> Callable[..., Any]:
     return _client(url).register_script(path.read_text())
 
 
-def _call(url: str, command: Callable[[], Answer]) -> Answer:
-    breaker = _breaker(url)
-    if not breaker.admits():
+def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
+    breaker, patience = _breaker(url), _patience.get()
+    if (patience and patience.left <= 0) or not breaker.admits():
         raise RedisAway
+    began = time.monotonic()
+    token = _ends_at.set(began + (min(seconds, patience.left) if patience else seconds))
     try:
         answer = command()
-    except RedisError as error:
-        breaker.failed()
-        log.warning("redis.away", error=str(error))
+    # Who speaks another language than Redis is answered by whatever redis-py stumbles over.
+    except (RedisError, OSError, ValueError) as error:
+        # One key with a value that is none of ours says nothing of the others.
+        if "WRONGTYPE" in str(error):
+            log.warning("redis.foreign_value", error=str(error))
+        elif breaker.failed():
+            log.warning("redis.away", error=str(error) or type(error).__name__)
         raise RedisAway from error
-    breaker.answered()
+    finally:
+        _ends_at.reset(token)
+        took = time.monotonic() - began
+        if patience and took > HEALTHY_SECONDS:
+            patience.left -= took
+    if seconds <= ANSWER_SECONDS and breaker.is_too_slow(took):
+        if breaker.failed():
+            log.warning("redis.away", error=f"It is slow: the last answer took {took:.3f} s.")
+    elif breaker.answered():
+        log.info("redis.back")
     return answer
 
 
-def run_script(path: Path, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+def run_script(path: Path, keys: Sequence[str], arguments: Sequence[str | int], *, seconds: float | None = None) -> Any:
     """Run a Lua script in the database of the seat locks.
 
     Args:
         path: the script's file, in UTF-8; it is read once.
         keys: every key that the script touches.
         arguments: its other arguments.
+        seconds: how long it may take; `ANSWER_SECONDS`, unless nobody waits for it.
 
     Returns:
         The script's reply.
@@ -115,14 +257,15 @@ def run_script(path: Path, keys: Sequence[str], arguments: Sequence[str | int]) 
         RedisAway: it did not run, or nobody knows whether it did.
     """
     url = settings.REDIS_URL
-    return _call(url, lambda: _script(url, path)(keys=keys, args=arguments))
+    return _call(url, lambda: _script(url, path)(keys=keys, args=arguments), seconds or ANSWER_SECONDS)
 
 
-def locks_command(command: Callable[[Redis], Answer]) -> Answer:
+def locks_command(command: Callable[[Redis], Answer], *, seconds: float | None = None) -> Answer:
     """Run a command in the database of the seat locks.
 
     Args:
         command: is given the client.
+        seconds: how long it may take; `ANSWER_SECONDS`, unless nobody waits for it.
 
     Returns:
         What the command returns.
@@ -131,12 +274,33 @@ def locks_command(command: Callable[[Redis], Answer]) -> Answer:
         RedisAway: it did not run, or nobody knows whether it did.
     """
     url = settings.REDIS_URL
-    return _call(url, lambda: command(_client(url)))
+    return _call(url, lambda: command(_client(url)), seconds or ANSWER_SECONDS)
+
+
+def locks_failures() -> int:
+    """Return how many commands the Redis of the seat locks has left undone since this process began."""
+    return _breaker(settings.REDIS_URL).failures
 
 
 def is_up(url: str) -> bool:
-    """Return whether the Redis at a URL answers within `ANSWER_SECONDS`, asked afresh."""
+    """Return whether the Redis at a URL answers, asked afresh; it waits for half of `ANSWER_SECONDS`."""
+    return _asked(lambda: _client(url).ping())
+
+
+def takes_writes(url: str) -> bool:
+    """Return whether the Redis at a URL does what it is told, asked afresh; it waits for half of `ANSWER_SECONDS`.
+
+    One that is full, that loads its data, or that is a replica answers, and is of no use.
+    """
+    return _asked(lambda: _client(url).set("health", "1", px=1000))
+
+
+def _asked(question: Callable[[], Any]) -> bool:
+    # Who wants to know asks two of them.
+    token = _ends_at.set(time.monotonic() + ANSWER_SECONDS / 2)
     try:
-        return bool(_client(url).ping())
-    except RedisError:
+        return bool(question())
+    except (RedisError, OSError, ValueError):
         return False
+    finally:
+        _ends_at.reset(token)

@@ -107,7 +107,9 @@ class Postgres(Engine):
             _sync_folder(self._home)
 
     def spawn(self) -> None:
-        """Start it, and don't wait for it. Raises Refusal if it cannot be executed."""
+        """Start it unless it runs, and don't wait for it. Raises Refusal if it cannot be executed."""
+        if self.pid is not None:
+            return
         self._end_orphans()
         self._spawned_at = time.time()
         super().spawn()

@@ -124,6 +124,8 @@ class Child:
         """Send it the signal that ends it calmly, if it runs."""
         if self._process is not None and self.poll() is None:
             os.kill(self._process.pid, self.command.stop_signal)
+            # Who was stopped by SIGSTOP hears nothing until it goes on.
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it and its group as `kill -9` does, and return when it is dead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import Any
 
@@ -13,8 +14,9 @@ from rest_framework.response import Response
 from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rest import Pages
-from seating.api.authentication import act_on_seats, see_holds
-from seating.api.seats import let_go, take
+from seating.api.authentication import see_holds
+from seating.api.named_requests import IDEMPOTENCY_KEY
+from seating.api.seats import let_go, take, take_seats
 from seating.selectors.holds import HeldSeats, live_holds, own_hold
 from seating.serializers import HoldRequest, HoldSerializer, ReleaseSerializer
 from seating.services import hold_best_seats
@@ -38,7 +40,10 @@ class Holds(ApiView):
         return pages.get_paginated_response(HoldSerializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="create_hold", request=HoldRequest, responses={201: HoldSerializer, 200: HoldSerializer}
+        operation_id="create_hold",
+        request=HoldRequest,
+        parameters=[IDEMPOTENCY_KEY],
+        responses={201: HoldSerializer, 200: HoldSerializer},
     )
     def post(self, request: Request) -> Response:
         """Hold named seats of a showtime, or so many of the best together."""
@@ -46,17 +51,9 @@ class Holds(ApiView):
         asked.is_valid(raise_exception=True)
         showtime_id = asked.validated_data["showtime_id"]
         if "seats" in asked.validated_data:
-            return take(request, showtime_id, asked.validated_data["seats"])
-        claimant, bearer = act_on_seats(request)
-        if bearer:
-            raise Refusal(ErrorCode.PERMISSION_DENIED)
-        answer = hold_best_seats(
-            holder_id=claimant.holder_id,
-            user_id=claimant.user_id,
-            showtime_id=showtime_id,
-            quantity=asked.validated_data["quantity"],
-        )
-        return Response(HoldSerializer(answer.hold, context={"token": answer.token}).data, status=201)
+            return take_seats(request, showtime_id, asked.validated_data["seats"], said=request.data)
+        best = functools.partial(hold_best_seats, showtime_id=showtime_id, quantity=asked.validated_data["quantity"])
+        return take(request, best, said=request.data, status_of=lambda _answer: 201)
 
 
 class HoldDetail(ApiView):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpResponse
@@ -16,9 +18,10 @@ from cinebook.core.api_views import ApiView
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.schema import ETAG, IF_NONE_MATCH, NOT_MODIFIED
 from seating.api.authentication import act_on_seats, asking, shown_hold
+from seating.api.named_requests import IDEMPOTENCY_KEY, answer_request
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, live_hold
-from seating.selectors.seat_map import current_version, seat_snapshot
+from seating.selectors.seat_map import SaleState, current_version, seat_snapshot
 from seating.serializers import (
     BestSeatsRequest,
     BestSeatsSerializer,
@@ -32,9 +35,14 @@ from seating.serializers import (
     seat_status,
 )
 from seating.services import (
+    Answer,
+    HoldAnswer,
+    NamedRequest,
+    Once,
     check_quantity,
     extend_hold,
     hold_seats,
+    hold_token,
     make_missing_seats,
     release_seats,
     still_there,
@@ -58,13 +66,13 @@ class SeatStatus(ApiView):
             # One of their pages was closed, but this one is open.
             still_there(hold_id=hold.hold_id)
         if known:
-            tag = _tag(current_version(showtime_id=pk), hold)
+            tag = _tag(*current_version(showtime_id=pk), hold)
             if tag in known or "*" in known:
                 return _kept_by_the_viewer(HttpResponse(status=304), tag)
         snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
         if not snapshot.seats and make_missing_seats(showtime_id=pk):
             snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
-        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, hold))
+        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, snapshot.sale, hold))
 
 
 class BestSeats(ApiView):
@@ -91,13 +99,14 @@ class LockSeats(ApiView):
         operation_id="lock_seats",
         tags=["seats"],
         request=SeatsRequest,
+        parameters=[IDEMPOTENCY_KEY],
         responses={201: HoldSerializer, 200: HoldSerializer},
     )
     def post(self, request: Request, pk: int) -> Response:
         """Hold seats, beside those that the caller has: all of them or none. 200 if all were theirs already."""
         asked = SeatsRequest(data=request.data)
         asked.is_valid(raise_exception=True)
-        return take(request, pk, asked.validated_data["seats"])
+        return take_seats(request, pk, asked.validated_data["seats"], said=request.data)
 
 
 class UnlockSeats(ApiView):
@@ -135,11 +144,15 @@ class HoldOneSeat(ApiView):
     """One seat."""
 
     @extend_schema(
-        operation_id="hold_seat", tags=["seats"], request=None, responses={201: HoldSerializer, 200: HoldSerializer}
+        operation_id="hold_seat",
+        tags=["seats"],
+        request=None,
+        parameters=[IDEMPOTENCY_KEY],
+        responses={201: HoldSerializer, 200: HoldSerializer},
     )
     def post(self, request: Request, pk: int, code: str) -> Response:
         """Hold one seat, beside those that the caller has."""
-        return take(request, pk, [code])
+        return take_seats(request, pk, [code], said=None)
 
     @extend_schema(operation_id="release_seat", tags=["seats"], request=None, responses={200: ReleaseSerializer})
     def delete(self, request: Request, pk: int, code: str) -> Response:
@@ -147,16 +160,49 @@ class HoldOneSeat(ApiView):
         return let_go(request, pk, [code])
 
 
-def take(request: Request, showtime_id: int, codes: list[str]) -> Response:
-    """Hold seats for whoever is asking, and answer with the hold."""
-    claimant, bearer = act_on_seats(request, showtime_id=showtime_id)
+def take_seats(request: Request, showtime_id: int, codes: list[str], *, said: Any) -> Response:
+    """Hold seats for whoever is asking, and answer with the hold; 200 if all were theirs already.
+
+    Args:
+        said: the body, as far as it was heeded.
+    """
+    return take(
+        request,
+        functools.partial(hold_seats, showtime_id=showtime_id, codes=codes),
+        said=said,
+        status_of=lambda answer: 201 if answer.taken else 200,
+    )
+
+
+def take(
+    request: Request,
+    hold: Callable[..., HoldAnswer],
+    *,
+    said: Any,
+    status_of: Callable[[HoldAnswer], int],
+) -> Response:
+    """Hold seats for whoever is asking, once if the request has named itself, and answer with the hold.
+
+    Args:
+        hold: does it for a holder and their user, as `hold_seats` does.
+        said: the body, as far as it was heeded.
+        status_of: the answer's status.
+    """
+    claimant, bearer = act_on_seats(request)
     # The bearer of a hold may keep it or let it go; new seats are its holder's business.
     if bearer:
         raise Refusal(ErrorCode.PERMISSION_DENIED)
-    answer = hold_seats(holder_id=claimant.holder_id, user_id=claimant.user_id, showtime_id=showtime_id, codes=codes)
-    return Response(
-        HoldSerializer(answer.hold, context={"token": answer.token}).data, status=201 if answer.taken else 200
-    )
+
+    def tell(answer: HoldAnswer) -> Answer:
+        return Answer(status=status_of(answer), body=_without_token(answer))
+
+    def work(named: NamedRequest | None) -> Answer:
+        once = Once(named, tell=tell) if named else None
+        return tell(hold(holder_id=claimant.holder_id, user_id=claimant.user_id, once=once))
+
+    response = answer_request(request, said, work)
+    response.data = _with_token(response.data)
+    return response
 
 
 def let_go(
@@ -173,6 +219,16 @@ def let_go(
     return Response(ReleaseSerializer(answer).data)
 
 
+def _without_token(answer: HoldAnswer) -> dict[str, Any]:
+    """Return the hold as it is told and kept; the token of a new one is only promised, for it is a secret."""
+    told: dict[str, Any] = HoldSerializer(answer.hold, context={"token": answer.token}).data
+    return {**told, "hold_token": None} if answer.token else told
+
+
+def _with_token(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "hold_token": hold_token(uuid.UUID(told["hold_id"]))} if "hold_token" in told else told
+
+
 def _viewer(request: Request, showtime_id: int) -> tuple[int | None, HeldSeats | None]:
     """Return who looks at the seats of a showtime and what they hold there; (None, None) for strangers."""
     claimant, shown = asking(request), shown_hold(request)
@@ -185,12 +241,13 @@ def _viewer(request: Request, showtime_id: int) -> tuple[int | None, HeldSeats |
     return claimant.holder_id, hold
 
 
-def _tag(version: int, hold: HeldSeats | None) -> str:
-    """Return what tells one state of the map from the next: its version, and the viewer's hold with its end.
+def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
+    """Return what tells one state of the map from the next: version, sale, and the viewer's hold with its end.
 
     It is weak, for `server_time` and `expires_in` go on by themselves.
     """
-    return f'W/"{version}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{version}"'
+    state = f"{version}.{sale.value}"
+    return f'W/"{state}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{state}"'
 
 
 def _kept_by_the_viewer(response: Any, tag: str) -> HttpResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -19,8 +20,8 @@ from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
 from seating.live.viewer import Viewer
 from seating.selectors.holds import live_hold
-from seating.selectors.seat_changes import changes_since
-from seating.selectors.seat_map import seat_snapshot
+from seating.selectors.seat_changes import changes_since, holders_at
+from seating.selectors.seat_map import SaleState, seat_snapshot
 from seating.serializers import seat_status
 from seating.services import make_missing_seats
 
@@ -53,6 +54,10 @@ class Audience:
         self.joining = 0
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
+        # How the sale stands, as everybody was told; and whether that is being looked at, or is to be once more.
+        self._sale: SaleState | None = None
+        self._looking = False
+        self._look_again = False
         self._start_anew()
 
     @property
@@ -91,17 +96,19 @@ class Audience:
         self.joining += 1
         try:
             for _attempt in range(SNAPSHOT_ATTEMPTS):
-                version, text = await service_threads().run(
-                    _snapshot, self.showtime_id, viewer.visitor.claimant, frame_id
-                )
-                if self._admitted(viewer, version, text):
+                shown = await service_threads().run(_snapshot, self.showtime_id, viewer.visitor.claimant, frame_id)
+                if self._admitted(viewer, shown):
                     return
         finally:
             self.joining -= 1
         raise Refusal(ErrorCode.UNAVAILABLE, retry_after=1)
 
-    def _admitted(self, viewer: Viewer, version: int, text: str) -> bool:
+    def _admitted(self, viewer: Viewer, shown: _Shown) -> bool:
         """Show a snapshot and what has been told since; return False if it is too old for that."""
+        version = shown.version
+        if self._sale is None:
+            self._sale = shown.sale
+        self.hear_of_sale(shown.sale)
         if self._stream.version is None:
             self._stream.start(version)
             self._told = version
@@ -110,7 +117,7 @@ class Audience:
             return False
         if self.showtime_id in viewer.joined:
             self.viewers[viewer] = None
-            viewer.show(showtime_id=self.showtime_id, version=version, text=text)
+            viewer.show(showtime_id=self.showtime_id, version=version, text=shown.text)
             if late:
                 viewer.lead_on(Stretch.of(late))
         self.hear_of(version)
@@ -142,6 +149,9 @@ class Audience:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take a message of the showtime's group."""
+        if message["type"] == "sale.changed":
+            self._look_at_sale()
+            return
         self._stream.hear(SeatsChanged(self.showtime_id, message["version"], message["changes"]))
         self._advance()
 
@@ -149,6 +159,33 @@ class Audience:
         """Learn that a version has been committed; what leads to it must come within `patience` seconds."""
         self._stream.hear_of(version)
         self._advance(patience)
+
+    def hear_of_sale(self, sale: SaleState) -> None:
+        """Learn how the sale stands, or stood a moment ago: if everybody was told something else, it is looked at."""
+        if sale is not self._sale:
+            self._look_at_sale()
+
+    def _look_at_sale(self) -> None:
+        self._look_again = True
+        if not self._looking:
+            self._looking = True
+            self._spawn(self._show_sale())
+
+    async def _show_sale(self) -> None:
+        """Show everybody the seats anew, with the sale as it stands: one snapshot for all who hold nothing."""
+        try:
+            while self._look_again:
+                self._look_again = False
+                shown, holders = await service_threads().run(_shown_to_strangers, self.showtime_id)
+                self._sale = shown.sale
+                for viewer in tuple(self.viewers):
+                    if viewer.holder_id in holders or not self._admitted(viewer, shown):
+                        self._spawn(self._admit_again(viewer))
+        except (Refusal, DatabaseError) as error:
+            # The next check of all versions leads here again.
+            log.warning("live.sale_not_read", showtime_id=self.showtime_id, error=str(error))
+        finally:
+            self._looking = False
 
     def beat(self, server_time: dt.datetime) -> None:
         """Tell everybody at which version they are."""
@@ -219,11 +256,28 @@ class Audience:
         self._advance()
 
 
-def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | None) -> tuple[int, str]:
-    """Return the version of a showtime's seats, and the frame that shows them to somebody."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shown:
+    """The frame that shows somebody the seats of a showtime, their version, and how the sale stands in it."""
+
+    version: int
+    sale: SaleState
+    text: str
+
+
+def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | None) -> _Shown:
+    """Return the frame that shows somebody the seats."""
     holder_id = claimant.holder_id if claimant else None
     hold = live_hold(holder_id=holder_id, showtime_id=showtime_id) if holder_id else None
     snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
-    return snapshot.version, frame("seats:availability", seat_status(snapshot, hold), frame_id)
+    text = frame("seats:availability", seat_status(snapshot, hold), frame_id)
+    return _Shown(version=snapshot.version, sale=snapshot.sale, text=text)
+
+
+def _shown_to_strangers(showtime_id: int) -> tuple[_Shown, set[int]]:
+    """Return the frame that shows the seats to those who hold none, and who does hold some."""
+    shown = _snapshot(showtime_id, None, None)
+    # After the snapshot: whoever has let go between the two holds nothing now, as the frame says.
+    return shown, holders_at(showtime_id=showtime_id)

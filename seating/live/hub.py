@@ -190,10 +190,11 @@ class Hub:
             return
         if time:
             self._clock.set(time, asked_at)
-        for showtime_id, version in versions.items():
+        for showtime_id, (version, sale) in versions.items():
             audience = self._audiences.get(showtime_id)
             if audience is None:
                 continue
+            audience.hear_of_sale(sale)
             if version < started[showtime_id]:
                 # PostgreSQL was put back to an earlier state: what everybody was told is no longer so.
                 audience.resync()

@@ -12,6 +12,8 @@ from typing import ParamSpec, TypeVar
 from django.conf import settings
 from django.db import close_old_connections
 
+from cinebook.core.redis import limited_patience
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -36,7 +38,8 @@ class DatabaseThreads:
 
 def _then_let_go(work: Callable[[], Result]) -> Result:
     try:
-        return work()
+        with limited_patience():
+            return work()
     finally:
         # As Django does after each request: the connection goes back to the pool.
         close_old_connections()

@@ -18,6 +18,8 @@ ROW_WEIGHT = 0.8
 # A group that leaves one seat alone beside it is as bad as one that sits this many seats farther from the middle.
 STRANDED_PENALTY = 3.0
 ALTERNATIVES = 3
+# Places for wheelchairs, and those of their companions, are not offered: they can be picked.
+OFFERED = (SeatKind.SEAT, SeatKind.LOVESEAT)
 
 
 def offered_seats(*, showtime_id: int, count: int, near: Collection[str] = ()) -> list[list[str]]:
@@ -32,6 +34,39 @@ def offered_seats(*, showtime_id: int, count: int, near: Collection[str] = ()) -
         Refusal: `not_found`.
     """
     layout = showtime_layout(showtime_id)
+    return best_seats(layout, _for_sale(showtime_id, layout), count, near=near)
+
+
+def equal_seats(*, showtime_id: int, codes: Collection[str]) -> list[list[str]]:
+    """Return groups of seats that are free now and make up for seats that were lost: as many, together, and near.
+
+    Groups of the same categories come first, the others after them. Nothing makes up for a place for a wheelchair.
+
+    Args:
+        showtime_id: where and when.
+        codes: the seats that were lost, at least one.
+
+    Returns:
+        At most 1 + `ALTERNATIVES` groups; empty if so many seats are nowhere free side by side.
+
+    Raises:
+        Refusal: `not_found`.
+    """
+    layout = showtime_layout(showtime_id)
+    lost = [layout.by_code[code] for code in codes]
+    if not all(place.kind in OFFERED for place in lost):
+        return []
+    free = _for_sale(showtime_id, layout)
+    categories = {place.category for place in lost}
+    alike = {code for code in free if layout.by_code[code].category in categories}
+    groups = best_seats(layout, alike, len(lost), near=codes)
+    used = set(itertools.chain(*groups))
+    others = (group for group in best_seats(layout, free, len(lost), near=codes) if used.isdisjoint(group))
+    return [*groups, *others][: 1 + ALTERNATIVES]
+
+
+def _for_sale(showtime_id: int, layout: SeatingLayout) -> set[str]:
+    """Return the codes of the seats that can be had now."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -45,16 +80,13 @@ def offered_seats(*, showtime_id: int, count: int, near: Collection[str] = ()) -
     # Before the first use of a showtime that was made without seats, all of them are free.
     free = (available or ()) if made else layout.by_code
     # A category that lost its price cannot be sold.
-    for_sale = {code for code in free if layout.by_code[code].category in (priced or ())}
-    return best_seats(layout, for_sale, count, near=near)
+    return {code for code in free if layout.by_code[code].category in (priced or ())}
 
 
 def best_seats(
     layout: SeatingLayout, free: Collection[str], count: int, *, near: Collection[str] = ()
 ) -> list[list[str]]:
     """Return groups of free seats that touch each other, best first, none sharing a seat with a better one.
-
-    Places for wheelchairs, and those of their companions, are not offered: they can be picked.
 
     Args:
         layout: the geometry.
@@ -66,7 +98,7 @@ def best_seats(
         At most 1 + `ALTERNATIVES` groups; empty if so many seats are nowhere free side by side.
     """
     target_x, target_y = _middle([layout.by_code[code] for code in near]) if near else _best_view(layout)
-    offered = {code for code in free if layout.by_code[code].kind in (SeatKind.SEAT, SeatKind.LOVESEAT)}
+    offered = {code for code in free if layout.by_code[code].kind in OFFERED}
     ranked = sorted(
         (_distance(group, target_x, target_y) + STRANDED_PENALTY * stranded, [seat.code for seat in group])
         for group, stranded in _groups(layout, offered, count)

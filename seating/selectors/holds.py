@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import uuid
+from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connection
@@ -106,6 +108,14 @@ def unended_hold(hold_id: uuid.UUID) -> HeldSeats | None:
 def unended_holds(*, showtime_id: int) -> list[HeldSeats]:
     """Return the holds with seats at a showtime that nobody has ended, even those whose time is over."""
     return _read("hold.showtime_id = %s", [showtime_id])
+
+
+def unended_holds_at(showtime_ids: Collection[int]) -> dict[int, list[HeldSeats]]:
+    """Return the same of several showtimes; those that have none are missing."""
+    holds: dict[int, list[HeldSeats]] = defaultdict(list)
+    for hold in _read("hold.showtime_id = ANY(%s::bigint[])", [list(showtime_ids)]):
+        holds[hold.showtime_id].append(hold)
+    return dict(holds)
 
 
 def showtimes_with_unended_holds() -> set[int]:

@@ -9,7 +9,7 @@ from django.db import connection
 
 from seating.events import SeatsChanged
 from seating.models import SeatStatus
-from seating.selectors.seat_map import SEEN_BY_OTHERS
+from seating.selectors.seat_map import SALE_STATE, SEEN_BY_OTHERS, SaleState
 
 
 def changes_since(*, showtime_id: int, version: int, at_most: int = 500) -> list[SeatsChanged]:
@@ -43,15 +43,26 @@ def changes_since(*, showtime_id: int, version: int, at_most: int = 500) -> list
         ]
 
 
-def current_versions(*, showtime_ids: Sequence[int]) -> tuple[dt.datetime | None, dict[int, int]]:
-    """Return PostgreSQL's time and the versions of some showtimes' seats; those never used are left out.
+def current_versions(*, showtime_ids: Sequence[int]) -> tuple[dt.datetime | None, dict[int, tuple[int, SaleState]]]:
+    """Return PostgreSQL's time, and the version and the sale of some showtimes; those never used are left out.
 
     The time is None if none was ever used.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT clock_timestamp(), showtime_id, seq FROM seating_showtimesales WHERE showtime_id = ANY(%s)",
+            f"""
+            SELECT clock_timestamp(), sales.showtime_id, sales.seq, {SALE_STATE}
+            FROM seating_showtimesales AS sales JOIN seating_showtime AS showtime ON showtime.id = sales.showtime_id
+            WHERE sales.showtime_id = ANY(%s)
+            """,  # noqa: S608 - our own words
             [list(showtime_ids)],
         )
         rows = cursor.fetchall()
-    return (rows[0][0] if rows else None), {row[1]: row[2] for row in rows}
+    return (rows[0][0] if rows else None), {row[1]: (row[2], SaleState(row[3])) for row in rows}
+
+
+def holders_at(*, showtime_id: int) -> set[int]:
+    """Return who holds seats of a showtime."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT holder_id FROM seating_hold WHERE showtime_id = %s AND ended_at IS NULL", [showtime_id])
+        return {row[0] for row in cursor.fetchall()}

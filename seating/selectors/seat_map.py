@@ -26,6 +26,22 @@ class ViewedStatus(models.TextChoices):
     BLOCKED = "blocked", _("not on sale")
 
 
+class SaleState(models.TextChoices):
+    """Whether seats of a showtime can be had now, by PostgreSQL's clock and what the house says."""
+
+    OPEN = "open", _("on sale")
+    CLOSED = "closed", _("not on sale")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+# The state of the sale, of a `showtime` with its `sales`: as `lock_holder` asks it before anybody gets a seat.
+SALE_STATE = """
+    CASE WHEN showtime.cancelled_at IS NOT NULL THEN 'cancelled'
+         WHEN coalesce(sales.sales_open, true) AND clock_timestamp() >= showtime.sales_open_at
+              AND clock_timestamp() < showtime.sales_close_at THEN 'open'
+         ELSE 'closed' END
+"""
+
 # What somebody sees who holds nothing. A reservation that has run out is still one: its end is an event of its own.
 SEEN_BY_OTHERS = {
     SeatStatus.AVAILABLE: ViewedStatus.AVAILABLE,
@@ -41,6 +57,7 @@ class SeatSnapshot:
 
     showtime_id: int
     version: int
+    sale: SaleState
     server_time: dt.datetime
     seats: dict[str, ViewedStatus]
 
@@ -94,8 +111,8 @@ def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT coalesce(sales.seq, 0), clock_timestamp(), seats.codes, seats.statuses, seats.own
+            f"""
+            SELECT coalesce(sales.seq, 0), {SALE_STATE}, clock_timestamp(), seats.codes, seats.statuses, seats.own
             FROM seating_showtime AS showtime
             LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
             CROSS JOIN LATERAL (
@@ -108,16 +125,17 @@ def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
                 WHERE seat.showtime_id = showtime.id
             ) AS seats
             WHERE showtime.id = %(showtime)s
-            """,
+            """,  # noqa: S608 - our own words
             {"showtime": showtime_id, "holder": holder_id},
         )
         row = cursor.fetchone()
     if row is None:
         raise Refusal(ErrorCode.NOT_FOUND)
-    version, server_time, codes, statuses, own = row
+    version, sale, server_time, codes, statuses, own = row
     return SeatSnapshot(
         showtime_id=showtime_id,
         version=version,
+        sale=SaleState(sale),
         server_time=server_time,
         seats={
             code: ViewedStatus.SELECTED if mine else SEEN_BY_OTHERS[SeatStatus(status)]
@@ -126,26 +144,26 @@ def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
     )
 
 
-def current_version(*, showtime_id: int) -> int:
-    """Return the version of a showtime's seats; 0 before their first use.
+def current_version(*, showtime_id: int) -> tuple[int, SaleState]:
+    """Return the version of a showtime's seats, 0 before their first use, and whether it sells.
 
     Raises:
         Refusal: `not_found`.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT coalesce(sales.seq, 0) FROM seating_showtime AS showtime
+            f"""
+            SELECT coalesce(sales.seq, 0), {SALE_STATE} FROM seating_showtime AS showtime
             LEFT JOIN seating_showtimesales AS sales ON sales.showtime_id = showtime.id
             WHERE showtime.id = %s
-            """,
+            """,  # noqa: S608 - our own words
             [showtime_id],
         )
         row = cursor.fetchone()
     if row is None:
         raise Refusal(ErrorCode.NOT_FOUND)
-    version: int = row[0]
-    return version
+    version, sale = row
+    return version, SaleState(sale)
 
 
 def seat_map(*, showtime: Showtime, prices: Iterable[Price], snapshot: SeatSnapshot) -> SeatMap:

@@ -10,8 +10,8 @@ from django.db import connection
 def holds_of_strays() -> dict[int, list[uuid.UUID]]:
     """Return the holds that left something stuck behind them, by showtime.
 
-    Stuck is a seat that is still reserved by a hold that has ended, once its time is over; a seat that waits for the
-    payment of a hold that is not being paid; and an open audit row of a seat that its hold does not have.
+    Stuck is a seat that is still reserved by a hold that has ended, once its time is over; a seat that does not end, or
+    is not paid, with its hold; and an open audit row of a seat that its hold does not have.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -20,8 +20,11 @@ def holds_of_strays() -> dict[int, list[uuid.UUID]]:
             FROM (
                 SELECT hold.showtime_id, hold.id AS hold_id
                 FROM seating_seat AS seat JOIN seating_hold AS hold ON hold.id = seat.hold_id
-                WHERE seat.status = 'RESERVED' AND NOT hold.paying
-                  AND (seat.paying OR hold.ended_at IS NOT NULL AND seat.reserved_until <= statement_timestamp())
+                WHERE seat.status = 'RESERVED' AND (
+                    seat.paying <> hold.paying
+                    OR hold.ended_at IS NULL AND seat.reserved_until <> hold.expires_at
+                    OR hold.ended_at IS NOT NULL AND seat.reserved_until <= statement_timestamp()
+                )
                 UNION
                 SELECT hold.showtime_id, hold.id
                 FROM seat_holds AS audit
@@ -35,3 +38,18 @@ def holds_of_strays() -> dict[int, list[uuid.UUID]]:
             """
         )
         return dict(cursor.fetchall())
+
+
+def cancelled_showtimes_with_holds() -> list[int]:
+    """Return the showtimes that were cancelled a minute ago or more, and at which something is still held."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT DISTINCT showtime.id
+            FROM seating_hold AS hold JOIN seating_showtime AS showtime ON showtime.id = hold.showtime_id
+            WHERE hold.ended_at IS NULL AND NOT hold.paying
+              AND showtime.cancelled_at <= statement_timestamp() - interval '1 minute'
+            ORDER BY showtime.id
+            """
+        )
+        return [row[0] for row in cursor.fetchall()]

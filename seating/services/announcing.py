@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from django.db import transaction
 
 from seating import broadcast, locks
-from seating.events import HoldChanged, HoldExpired, SeatsChanged
+from seating.events import HoldChanged, HoldExpired, SaleChanged, SeatsChanged
 from seating.selectors.holds import HeldSeats
 
 # How long what a transaction decided may still be written to Redis: half the life of a provisional lock.
@@ -100,6 +100,12 @@ def announce_moved(*, hold: HeldSeats | None, showtime_id: int, from_holder_id: 
 def announce_seats(*, showtime_id: int, version: int, changes: Mapping[str, str]) -> None:
     """After the commit, tell everybody who watches the showtime what its seats are now."""
     event = SeatsChanged(showtime_id, version, dict(changes))
+    transaction.on_commit(lambda: broadcast.send(event), robust=True)
+
+
+def announce_sale(*, showtime_id: int) -> None:
+    """After the commit, tell everybody who watches the showtime that it sells again, or no longer."""
+    event = SaleChanged(showtime_id)
     transaction.on_commit(lambda: broadcast.send(event), robust=True)
 
 

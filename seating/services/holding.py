@@ -6,12 +6,12 @@ then one transaction in PostgreSQL decides; after its commit the locks get their
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime as dt
 import functools
 import hashlib
 import random
-import secrets
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -19,6 +19,7 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import connection
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
@@ -30,6 +31,7 @@ from seating.selectors.layouts import showtime_layout
 from seating.selectors.seat_map import seats_of_others
 from seating.services.announcing import announce_freed, announce_held, announce_seats
 from seating.services.expiry import expire_holds
+from seating.services.idempotency import Once
 from seating.services.programme import make_missing_seats
 from seating.services.row_locks import Claim, LockedHold, LockedSeat, lock_holder, lock_live_hold, lock_seats
 from seating.services.seat_changes import REASONS, Reserved, end_holds, free, reserve
@@ -41,6 +43,8 @@ Result = TypeVar("Result")
 
 # How often the best seats are looked for again when somebody else was quicker.
 BEST_SEATS_ATTEMPTS = 4
+# How many bytes of a hold's token are told.
+TOKEN_BYTES = 24
 NONE_TOGETHER = _("There are not that many free seats side by side. Try fewer, or pick them on the map.")
 
 
@@ -66,7 +70,14 @@ class _Lapsed(Exception):  # noqa: N818 - a turn of events
     """The holder's hold is over, but nobody has ended it yet: that comes first."""
 
 
-def hold_seats(*, holder_id: int, user_id: int | None, showtime_id: int, codes: Sequence[str]) -> HoldAnswer:
+def hold_seats(
+    *,
+    holder_id: int,
+    user_id: int | None,
+    showtime_id: int,
+    codes: Sequence[str],
+    once: Once[HoldAnswer] | None = None,
+) -> HoldAnswer:
     """Take seats for a holder, beside those that they hold at the showtime already; all of them or none.
 
     Args:
@@ -74,6 +85,7 @@ def hold_seats(*, holder_id: int, user_id: int | None, showtime_id: int, codes: 
         user_id: who that is; None for a guest.
         showtime_id: where and when.
         codes: the seats, each once. Seats that are the holder's already are no obstacle.
+        once: the request, if it has named itself.
 
     Returns:
         The hold with all its seats, its time renewed.
@@ -89,7 +101,7 @@ def hold_seats(*, holder_id: int, user_id: int | None, showtime_id: int, codes: 
     try:
         _lock_in_redis(showtime_id=showtime_id, codes=codes, owner=owner, nonce=nonce)
         try:
-            answer = _run_afresh(take, showtime_id)
+            answer = _run_afresh(take, showtime_id, once)
         except BaseException:
             locks.give_up(showtime_id=showtime_id, codes=codes, nonce=nonce)
             raise
@@ -101,7 +113,14 @@ def hold_seats(*, holder_id: int, user_id: int | None, showtime_id: int, codes: 
     return answer
 
 
-def hold_best_seats(*, holder_id: int, user_id: int | None, showtime_id: int, quantity: int) -> HoldAnswer:
+def hold_best_seats(
+    *,
+    holder_id: int,
+    user_id: int | None,
+    showtime_id: int,
+    quantity: int,
+    once: Once[HoldAnswer] | None = None,
+) -> HoldAnswer:
     """Take the best free seats together for a holder.
 
     Args:
@@ -109,6 +128,7 @@ def hold_best_seats(*, holder_id: int, user_id: int | None, showtime_id: int, qu
         user_id: who that is; None for a guest.
         showtime_id: where and when.
         quantity: how many seats.
+        once: the request, if it has named itself.
 
     Returns:
         The hold with all its seats, its time renewed.
@@ -127,7 +147,7 @@ def hold_best_seats(*, holder_id: int, user_id: int | None, showtime_id: int, qu
         # Everybody is offered the same best seats: whoever was too slow for them is better off with other ones.
         codes = groups[0] if attempt == 1 else random.choice(groups)  # noqa: S311
         try:
-            return hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=codes)
+            return hold_seats(holder_id=holder_id, user_id=user_id, showtime_id=showtime_id, codes=codes, once=once)
         except SeatsRefused:
             if attempt == BEST_SEATS_ATTEMPTS:
                 raise
@@ -193,8 +213,20 @@ def release_seats(
     return answer
 
 
+def hold_token(hold_id: uuid.UUID) -> str:
+    """Return the token of a hold that was made under the secret key of now.
+
+    It is drawn from the hold's id, which is no secret, by HMAC under SECRET_KEY: to whoever lacks that key it is as
+    good as chance, and whoever has it can sign sessions and tokens anyway. So nothing but its hash is stored, and an
+    answer that tells it can be told again. Holds from before have tokens by chance, which are good as well; those
+    cannot be told again, nor can those from before a change of SECRET_KEY.
+    """
+    drawn = salted_hmac("seating.hold_token", hold_id.bytes, algorithm="sha256").digest()
+    return base64.urlsafe_b64encode(drawn[:TOKEN_BYTES]).decode()
+
+
 def token_hash(token: str) -> str:
-    """Return what is stored of a hold token: it is random, so one round of SHA-256 is enough."""
+    """Return what is stored of a hold token: it cannot be guessed, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -254,7 +286,7 @@ def _take(*, holder_id: int, showtime_id: int, codes: Sequence[str], nonce: uuid
     reserved = reserve(claim=claim, hold_id=hold_id, seats=seats, categories=categories)
     token = None
     if own is None:
-        token = secrets.token_urlsafe(24)
+        token = hold_token(hold_id)
         _write_hold(claim=claim, hold_id=hold_id, token=token, reserved=reserved)
     else:
         _write_expiry(hold_id=hold_id, reserved=reserved)
@@ -316,14 +348,14 @@ def _release(
     return ReleaseAnswer(released=tuple(seat.code for seat in leaving), hold=hold, server_time=claim.now)
 
 
-def _run_afresh(work: Callable[[], Result], showtime_id: int) -> Result:
+def _run_afresh(work: Callable[[], Result], showtime_id: int, once: Once[Result] | None = None) -> Result:
     """Run a change of seats; a hold that is over without having been ended is ended first."""
     try:
-        return run_sale(work)
+        return run_sale(work, once=once)
     except _Lapsed:
         expire_holds(showtime_id=showtime_id)
     try:
-        return run_sale(work)
+        return run_sale(work, once=once)
     except _Lapsed as error:
         # Somebody else was ending it and has not come to the end.
         raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1) from error

@@ -134,8 +134,8 @@ def make_missing_seats(*, showtime_id: int) -> int:
     except Showtime.DoesNotExist:
         raise Refusal(ErrorCode.NOT_FOUND) from None
     made = make_seats(showtime=showtime)
-    # Whoever removes the showtime locks its counter first: if they were quicker, they are waited for, and these seats are
-    # not made after all; if not, they wait for this transaction, and find the seats.
+    # Whoever removes the showtime locks its counter first: if they were quicker, they are waited for, and these seats
+    # are not made after all; if not, they wait for this transaction, and find the seats.
     for table, key in (("seating_showtimesales", "showtime_id"), ("seating_showtime", "id")):
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT FROM {table} WHERE {key} = %s FOR KEY SHARE", [showtime_id])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from cinebook.core.errors import ErrorCode, Refusal
 from seating.layout import SeatingLayout
 from seating.models import Movie, Price, Showtime
 from seating.selectors.house import was_ever_held
+from seating.services.announcing import announce_sale
 from seating.services.house import Withdrawn, withdraw_holds
 from seating.services.programme import SALES_CLOSE_AFTER_START, TURNAROUND
 from seating.services.transactions import busy_is_refused, run_sale
@@ -90,6 +91,7 @@ def change_showtime(
         unique_fields=["showtime", "category"],
         update_fields=["amount"],
     )
+    announce_sale(showtime_id=showtime_id)
     return showtime
 
 
@@ -113,10 +115,14 @@ def resume_sales(*, showtime_id: int) -> None:
     log.info("sales.resumed", showtime_id=showtime_id)
 
 
-def cancel_showtime(*, showtime_id: int) -> Withdrawn:
+def cancel_showtime(*, showtime_id: int, also: Callable[[], None] = lambda: None) -> Withdrawn:
     """Cancel a showtime for good, as far as its seats are concerned: no more holds, and those that there are end.
 
     A hold that is being paid, and a seat that is sold, is left to its booking. Cancelling again ends what was left.
+
+    Args:
+        showtime_id: which one.
+        also: writes what else is to be committed with that, or not at all.
 
     Returns:
         The holds that were taken back.
@@ -125,7 +131,7 @@ def cancel_showtime(*, showtime_id: int) -> Withdrawn:
         Refusal: `not_found`; `seat_locked` when a hold was busy: the showtime is cancelled, its holds wait to be ended.
     """
     # In a transaction of its own, and first: from its commit on no new hold can come, so the second one finds all.
-    run_sale(functools.partial(_write_cancelled, showtime_id))
+    run_sale(functools.partial(_write_cancelled, showtime_id, also))
     log.info("showtime.cancelled", showtime_id=showtime_id)
     return withdraw_holds(showtime_id=showtime_id)
 
@@ -180,7 +186,7 @@ def _write_sales(showtime_id: int, *, sales_open: bool) -> None:
     _write_sales_open(showtime_id, sales_open=sales_open)
 
 
-def _write_cancelled(showtime_id: int) -> None:
+def _write_cancelled(showtime_id: int, also: Callable[[], None]) -> None:
     _lock_showtime(showtime_id)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -188,6 +194,7 @@ def _write_cancelled(showtime_id: int) -> None:
             [showtime_id],
         )
     _write_sales_open(showtime_id, sales_open=False)
+    also()
 
 
 def _write_sales_open(showtime_id: int, *, sales_open: bool) -> None:
@@ -200,3 +207,4 @@ def _write_sales_open(showtime_id: int, *, sales_open: bool) -> None:
             """,
             {"showtime": showtime_id, "open": sales_open},
         )
+    announce_sale(showtime_id=showtime_id)

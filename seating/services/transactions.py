@@ -1,8 +1,8 @@
 """The transactions in which seats change hands: one showtime each, short, and never left half done.
 
-Everything that locks rows locks them in one order, everywhere: payment → booking → holders by id → holds by id → seats
-by id → the showtime's counter. That is what keeps deadlocks away; should there be one all the same, the transaction is
-run once more.
+Everything that locks rows locks them in one order, everywhere: the key of a request that names itself → payment →
+booking → holders by id → holds by id → seats by id → the showtime's counter. That is what keeps deadlocks away; should
+there be one all the same, the transaction is run once more.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from django.db import OperationalError, connection, transaction
 from psycopg import errors
 
 from cinebook.core.errors import ErrorCode, Refusal
+from seating.services.idempotency import Once, do_once
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
 
-def run_sale(work: Callable[[], Result]) -> Result:
+def run_sale(work: Callable[[], Result], *, once: Once[Result] | None = None) -> Result:
     """Run a change of seats in a transaction of its own.
 
     Args:
         work: does all of it; it may be run twice.
+        once: the request that it answers, if that has named itself.
 
     Returns:
         What `work` returns.
@@ -34,15 +36,17 @@ def run_sale(work: Callable[[], Result]) -> Result:
     Raises:
         Refusal: `seat_locked` when a row stayed locked for longer than the connection's `lock_timeout`, or whatever
             `work` refuses; in either case nothing has changed.
+        AnsweredBefore: the named request was answered before.
+        UnderWay: somebody is at it.
     """
     with busy_is_refused():
         try:
-            return _commit(work)
+            return _commit(work, once)
         except OperationalError as error:
             if not isinstance(error.__cause__, errors.DeadlockDetected):
                 raise
             log.warning("sale.deadlock_retried")
-            return _commit(work)
+            return _commit(work, once)
 
 
 @contextmanager
@@ -61,9 +65,9 @@ def busy_is_refused() -> Iterator[None]:
         raise
 
 
-def _commit(work: Callable[[], Result]) -> Result:
+def _commit(work: Callable[[], Result], once: Once[Result] | None) -> Result:
     with transaction.atomic(durable=True):
-        return work()
+        return do_once(once, work) if once else work()
 
 
 def demand_transaction() -> None:

@@ -24,6 +24,8 @@
  * @property {number} showtime_id
  * @property {number} version
  * @property {string} server_time
+ * @property {boolean} on_sale    whether seats can be had now
+ * @property {boolean} cancelled  whether the showtime does not take place
  * @property {Record<string, SeatStatus>} seats
  * @property {Hold | null} hold
  *
@@ -78,7 +80,6 @@ export const Code = Object.freeze({
   SEAT_HELD: "seat_held",
   SEAT_BOOKED: "seat_booked",
   SEAT_BLOCKED: "seat_blocked",
-  NOT_ON_SALE: "not_on_sale",
   RATE_LIMITED: "rate_limited",
   UNAVAILABLE: "unavailable",
   HOLD_EXPIRED: "hold_expired",

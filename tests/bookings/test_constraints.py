@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from bookings.models import DemoPayment, IdempotencyRecord, Payment, PaymentEvent
+from bookings.models import DemoPayment, Payment, PaymentEvent
+from seating.models import IdempotencyRecord
 from tests import factories
 
 pytestmark = pytest.mark.django_db

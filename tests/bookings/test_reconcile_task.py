@@ -165,7 +165,8 @@ def test_a_counter_that_is_ahead_of_the_ledger_is_found_told_and_recorded() -> N
         run = reconcile()
 
     violation = "a showtime's versions have a gap, or its counter is another"
-    found = {"number": "I7", "violation": violation, "count": 1, "examples": [f"showtime {held.showtime_id}"]}
+    example = f"showtime {held.showtime_id}, versions: the counter says 7, the ledger has 1 and its newest is 1"
+    found = {"number": "I7", "violation": violation, "count": 1, "examples": [example]}
     assert (run.outcome, run.findings) == ("findings", [found])
     told = [line for line in lines if line["event"] == "invariant.broken"]
     assert told == [{**found, "event": "invariant.broken", "log_level": "error"}]
@@ -251,7 +252,7 @@ def test_a_seat_in_two_live_bookings_is_found_even_without_its_unique_index() ->
 
 
 def test_every_question_can_be_asked() -> None:
-    assert {invariant.number for invariant in (*SEAT_INVARIANTS, *BOOKING_INVARIANTS)} == {
+    assert {invariant.number for invariant in (*SEAT_INVARIANTS, *BOOKING_INVARIANTS) if invariant.quick} == {
         "I1",
         "I2",
         "I3",
@@ -288,7 +289,7 @@ def test_by_hand_it_fails_when_an_invariant_is_broken_and_says_without_redis_wha
 
     assert "Redis is away" in out.getvalue()
     assert "I7 is broken: a showtime's versions have a gap, or its counter is another" in out.getvalue()
-    assert f"(1, such as showtime {showtime.pk})." in out.getvalue()
+    assert f"(1, such as showtime {showtime.pk}, versions: the counter says 7, the ledger has 0" in out.getvalue()
 
 
 def test_by_hand_it_fails_when_a_step_failed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,16 +70,58 @@ class TestStaff:
         office.goto(f"{house.address}/admin/seating/showtime/cancel/?showtime={number}")
         office.locator("[name=confirmed]").click()
         expect(office.get_by_text("holds taken back: 2")).to_be_visible()
-        # Who had seats is told at once, who only looks as soon as they want one.
-        expect(holding.get_by_text("This showtime is cancelled.")).to_be_visible()
-        seat(looking, "B5").click()
-        expect(looking.get_by_text("This showtime is cancelled.")).to_be_visible()
+        # Everybody is told at once, on the open page.
+        for page in (holding, looking):
+            expect(page.locator("#sale")).to_have_text(re.compile("This showtime is cancelled."))
+            expect(seat(page, "B5")).to_have_attribute("aria-disabled", "true")
+            expect(page.get_by_role("button", name="Find them")).to_be_hidden()
+        stands(holding, "B2", "available")
+        expect(holding.locator("#choice-none")).to_have_text("You hold no seats here.")
+        seat(looking, "B5").click(force=True)
+        stands(looking, "B5", "available")
         assert violations(looking) == []
         # A checkout learns of it when it is sent, if it has not before.
         expect(paying.get_by_text("The showtime is cancelled. Nothing was charged.")).to_be_visible(timeout=15_000)
         for browser in browsers:
             # Chromium itself notes what is gone.
             browser.complaints = [text for text in browser.complaints if "status of 410" not in text]
+
+    def test_stops_and_resumes_sales_and_every_open_page_follows(
+        self, house: House, visit: Callable[..., Visit]
+    ) -> None:
+        """Each page is served by whichever of the two processes took it."""
+        number = house.showtime()
+        holding, looking = (visit().open(house.page(number)) for _visitor in range(2))
+        for page in (holding, looking):
+            live(page)
+        seat(holding, "B2").click()
+        settled(holding, "B2", "selected")
+        office = staff(house, visit())
+
+        def press(action: str) -> None:
+            office.goto(f"{house.address}/admin/seating/showtime/?id__exact={number}")
+            office.locator(f'[name=_selected_action][value="{number}"]').check()
+            office.locator("select[name=action]").select_option(action)
+            office.get_by_role("button", name="Go").click()
+            expect(office.locator(".messagelist")).to_be_visible()
+
+        press("stop_sales")
+        for page in (holding, looking):
+            expect(page.locator("#sale")).to_have_text("Seats for this showtime are not sold at the moment.")
+            expect(seat(page, "B5")).to_have_attribute("aria-disabled", "true")
+            expect(page.get_by_role("button", name="Find them")).to_be_hidden()
+            assert violations(page) == []
+        seat(looking, "B5").click(force=True)
+        # What is held may still be let go, and paid.
+        expect(holding.get_by_role("link", name="Continue to checkout").first).to_be_visible()
+        press("resume_sales")
+        for page in (holding, looking):
+            expect(page.locator("#sale")).to_be_hidden()
+            expect(page.get_by_role("button", name="Find them")).to_be_visible()
+        stands(looking, "B5", "available")
+        seat(looking, "B5").click()
+        settled(looking, "B5", "selected")
+        stands(holding, "B2", "selected")
 
 
 class TestTwoTabs:

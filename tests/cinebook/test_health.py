@@ -18,6 +18,7 @@ from pytest_django import Settings
 from bookings.models import ReconcilerRun
 from bookings.services import reconcile
 from cinebook import health
+from cinebook.core.models import Effect
 from tests.factories import UserFactory
 
 # It is asked from a thread of its own, which sees what is committed.
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NOWHERE = "unix:///nonexistent/redis.sock?db=0"
 ALL_UP = {"database": "up", "redis": "up", "channel_layer": "up"}
+IDLE = {"waiting": 0, "overdue_seconds": 0, "dead": 0}
 
 
 def ask(client: Client) -> Any:
@@ -56,7 +58,7 @@ def test_all_is_well(client: Client) -> None:
     answer = client.get("/api/v1/health")
 
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", **ALL_UP, "reconciler": None}
+    assert answer.json() == {"status": "ok", **ALL_UP, "reconciler": None, "outbox": IDLE}
     assert "no-store" in answer["Cache-Control"]
 
 
@@ -72,6 +74,7 @@ def test_without_redis_sales_go_on(client: Client, settings: Settings) -> None:
         "redis": "down",
         "channel_layer": "down",
         "reconciler": None,
+        "outbox": IDLE,
     }
 
 
@@ -80,7 +83,7 @@ def test_without_postgresql_nothing_can_be_sold(client: Client) -> None:
     answer = client.get("/api/v1/health")
 
     assert answer.status_code == 503
-    assert answer.json() == {**ALL_UP, "status": "down", "database": "down", "reconciler": None}
+    assert answer.json() == {**ALL_UP, "status": "down", "database": "down", "reconciler": None, "outbox": None}
 
 
 @pytest.mark.usefixtures("postgresql_is_silent")
@@ -126,7 +129,7 @@ def test_it_tells_of_the_last_run(client: Client) -> None:
 def test_a_run_that_has_not_finished_is_not_told_of(client: Client) -> None:
     ReconcilerRun.objects.create()
 
-    assert ask(client) == {"status": "ok", **ALL_UP, "reconciler": None}
+    assert ask(client) == {"status": "ok", **ALL_UP, "reconciler": None, "outbox": IDLE}
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(14, "ok"), (16, "degraded")])
@@ -161,7 +164,7 @@ def test_where_none_ever_succeeded_it_is_degraded(client: Client) -> None:
 def test_before_the_first_run_the_age_of_the_process_counts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_began", time.monotonic() - 16 * 60)
 
-    assert ask(client) == {"status": "degraded", **ALL_UP, "reconciler": None}
+    assert ask(client) == {"status": "degraded", **ALL_UP, "reconciler": None, "outbox": IDLE}
 
 
 def test_findings_are_counted(client: Client) -> None:
@@ -169,3 +172,20 @@ def test_findings_are_counted(client: Client) -> None:
 
     assert ask(client)["reconciler"]["findings"] == 1
     assert ask(client)["reconciler"]["status"] == "findings"
+
+
+def test_what_nobody_delivers_is_a_complaint(client: Client) -> None:
+    for minutes, status in ((4, "ok"), (6, "degraded")):
+        Effect.objects.all().delete()
+        Effect.objects.create(subject="x", name="tests.x", next_attempt_at=Now() - dt.timedelta(minutes=minutes))
+        answer = ask(client)
+        assert answer["status"] == status
+        assert answer["outbox"] == {"waiting": 1, "overdue_seconds": minutes * 60, "dead": 0}
+
+
+def test_what_was_given_up_is_counted_and_stops_no_sale(client: Client) -> None:
+    Effect.objects.create(subject="x", name="tests.x", status="DEAD")
+
+    answer = ask(client)
+
+    assert (answer["status"], answer["outbox"]) == ("ok", {**IDLE, "dead": 1})

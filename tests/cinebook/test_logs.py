@@ -10,6 +10,11 @@ import structlog
 from cinebook.core import logs
 
 
+def test_the_key_in_the_link_of_a_mail_is_not_logged() -> None:
+    line = logs.without_secrets(None, "info", {"request": "GET /bookings/BK-0123456789/opened/c5x-8a9b7c/"})
+    assert line == {"request": "GET /bookings/BK-0123456789/opened/…/"}
+
+
 def test_the_secret_of_a_link_for_a_new_password_is_not_logged() -> None:
     line = logs.without_secrets(None, "info", {"request": "GET /accounts/password/reset/MQ/c5x-8a9b7c/", "code": 302})
 

@@ -64,6 +64,60 @@ def test_only_web_processes_pool_their_connections(process: dict[str, str], pool
     assert start_with(look, DATABASE_POOL="off", **process).stdout == "False\n"
 
 
+STRIPE = {"STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRETS": "whsec_old, whsec_new"}
+LIVE = {**STRIPE, "STRIPE_SECRET_KEY": "sk_live_1", "SITE_URL": "https://tickets.example"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "offered"),
+    [
+        ({}, []),
+        ({"DEMO_CINEMA": "on"}, ["demo"]),
+        ({"PAYMENT_PROVIDERS": "demo"}, ["demo"]),
+        (STRIPE, ["stripe"]),
+        ({**STRIPE, "DEMO_CINEMA": "on"}, ["stripe", "demo"]),
+        ({**STRIPE, "PAYMENT_PROVIDERS": "demo, stripe"}, ["demo", "stripe"]),
+        (LIVE, ["stripe"]),
+        ({**LIVE, "DEMO_CINEMA": "on"}, ["stripe"]),
+    ],
+)
+def test_nobody_gives_tickets_away_without_having_said_so(environment: dict[str, str], offered: list[str]) -> None:
+    look = "from django.conf import settings; print(settings.PAYMENT_PROVIDERS)"
+
+    assert start_with(look, **environment).stdout == f"{offered}\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"PAYMENT_PROVIDERS": "cash"}, "PAYMENT_PROVIDERS may name demo and stripe, not 'cash'"),
+        ({"PAYMENT_PROVIDERS": "demo,demo"}, "PAYMENT_PROVIDERS may name demo and stripe"),
+        ({"PAYMENT_PROVIDERS": "stripe"}, "STRIPE_SECRET_KEY must be set"),
+        ({**LIVE, "PAYMENT_PROVIDERS": "stripe,demo"}, "beside a live key"),
+        ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_1"}, "STRIPE_SECRET_KEY must be a secret key"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": " , "}, "STRIPE_WEBHOOK_SECRETS must say"),
+        ({**LIVE, "SITE_URL": "http://tickets.example"}, "wants SITE_URL to be where buyers come back"),
+        ({**STRIPE, "PAYMENT_SECONDS": "82801"}, "PAYMENT_SECONDS must be at most 82800"),
+        ({"STRIPE_API_BASE": "api.stripe.com"}, "STRIPE_API_BASE must be an address"),
+        ({"SITE_URL": "tickets.example"}, "SITE_URL must be an address"),
+    ],
+)
+def test_payments_that_could_not_work_are_refused(environment: dict[str, str], reason: str) -> None:
+    assert reason in start_with(**environment).stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "leads"), [({}, "['self']"), (STRIPE, "['self', 'https://checkout.stripe.com']")]
+)
+def test_a_form_may_lead_to_stripe_where_it_is_offered(environment: dict[str, str], leads: str) -> None:
+    look = (
+        "from django.conf import settings;"
+        "print([to.strip(chr(39)) for to in settings.CONTENT_SECURITY_POLICY['DIRECTIVES']['form-action']])"
+    )
+
+    assert start_with(look, **environment).stdout == f"{leads}\n"
+
+
 def test_a_hold_may_be_as_short_as_two_seconds() -> None:
     assert start_with(SEAT_HOLD_SECONDS="2", SEAT_HOLD_MAX_SECONDS="6").stdout == "started\n"
 
@@ -80,6 +134,8 @@ def test_a_hold_may_be_as_short_as_two_seconds() -> None:
         ("DEBUG", "2", "DEBUG must be on or off"),
         ("CURRENCY", "euro", "CURRENCY must be an ISO 4217 code"),
         ("TIME_ZONE", "Mars/Olympus", "TIME_ZONE must be a name such as Europe/Berlin"),
+        ("SITE_URL", "tickets.example", "SITE_URL must be an address such as https://tickets.example"),
+        ("SITE_URL", "https://tickets.example/cinema", "SITE_URL must be an address"),
         ("CORS_ORIGINS", "tickets.example", "CORS_ORIGINS holds origins such as https://"),
         ("DATABASE_URL", "sqlite:///house.db", "DATABASE_URL must begin with postgresql://"),
         ("REDIS_URL", "memcached://host", "REDIS_URL must begin with redis://"),

@@ -181,3 +181,20 @@ def addresses(resolver: URLResolver, prefix: str = "/") -> set[str]:
         else:
             found |= addresses(pattern, route)
     return found
+
+
+def test_each_post_that_changes_something_says_that_it_may_be_named() -> None:
+    named = {
+        operation["at"]
+        for operation in operations().values()
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+    }
+    posts = {operation["at"] for operation in operations().values() if operation["at"].startswith("POST ")}
+    # Nobody is asking yet whose key it could be, or a notice has an id of its own.
+    assert posts - named == {
+        "POST auth/token",
+        "POST auth/token/refresh",
+        "POST auth/guest",
+        "POST payments/{provider}/webhook",
+    }
+    assert named <= posts

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from urllib.parse import quote
 
 import dotenv
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 import redis
 
+from cinebook.engines.supervisor import GRACE
 from tests.engines.project import OUTSIDE, answers, take_terminal, wait_for
 
 
@@ -205,6 +207,16 @@ def test_a_second_ctrl_c_hurries(project):
     wait_for(hurry, "the end", 5)
     assert run.ended() == 0
     assert project.processes() == {}
+
+
+def test_children_that_are_stopped_where_they_are_end_as_well(project):
+    run = project.up(**OUTSIDE)
+    for name in ("web", "worker", "beat"):
+        os.kill(run.pid_of(name), signal.SIGSTOP)
+    began = time.monotonic()
+    assert run.stop() == 0
+    assert time.monotonic() - began < GRACE["web"], "nobody had to be killed"
+    assert project.processes_but_the_deaf() == {}
 
 
 def test_run_env_suits_a_dotenv_reader(project):

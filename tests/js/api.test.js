@@ -71,10 +71,28 @@ test("a refusal carries its sentence and its alternatives, and is final", async 
   assert.equal(requests.length, 1);
 });
 
-test("the best seats are not asked for twice when an answer was lost, for it may have held some", async () => {
-  const { api, requests } = scene(new TypeError("network"));
-  await assert.rejects(api.holdBest(2), { code: "unreachable" });
-  assert.equal(requests.length, 1);
+test("what is posted is repeated under one key, and the next thing has another", async () => {
+  const { api, requests } = scene(
+    new TypeError("network"),
+    json(503, { code: "unavailable", detail: "" }, { "Retry-After": "2" }),
+    json(201, { hold_id: "h" }),
+    json(201, { hold_id: "h" }),
+  );
+  await api.holdBest(2);
+  await api.hold(["A1"]);
+  const keys = requests.map((request) => request.headers["Idempotency-Key"]);
+  assert.match(keys[0], /^[0-9a-f]{32}$/);
+  assert.deepEqual(keys.slice(0, 3), Array(3).fill(keys[0]));
+  assert.notEqual(keys[3], keys[0]);
+  assert.equal(requests[1].body, requests[0].body);
+});
+
+test("what is no POST needs no key", async () => {
+  const { api, requests } = scene(json(200, {}), json(200, {}), json(200, {}));
+  await api.release(["A1"]);
+  await api.extend();
+  await api.status();
+  assert.ok(requests.every((request) => !("Idempotency-Key" in request.headers)));
 });
 
 test("the status is asked for by its tag, until that is forgotten", async () => {
@@ -105,11 +123,17 @@ test("a request that hangs ends after eight seconds", async () => {
       return new Promise((_, refuse) => signal.addEventListener("abort", () => refuse(signal.reason)));
     },
   });
-  const best = api.holdBest(2);
+  const givenUp = assert.rejects(api.holdBest(2), { code: "unreachable" });
   mock.timers.tick(7_999);
-  mock.timers.tick(1);
-  await assert.rejects(best, { code: "unreachable" });
+  await new Promise(setImmediate);
   assert.equal(asked, 1);
+  mock.timers.tick(1);
+  for (let attempt = 2; attempt <= 4; attempt += 1) {
+    await new Promise(setImmediate);
+    mock.timers.tick(8_000);
+  }
+  await givenUp;
+  assert.equal(asked, 4);
   mock.timers.reset();
 });
 

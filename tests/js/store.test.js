@@ -20,6 +20,8 @@ const snapshot = (version, seats, hold = null) => ({
   showtime_id: 1,
   version,
   server_time: at(version % 60),
+  on_sale: true,
+  cancelled: false,
   seats,
   hold,
 });
@@ -143,4 +145,18 @@ test("instants keep their microseconds, with or without a fraction", () => {
   assert.equal(microseconds("1970-01-01T00:00:01Z"), 1_000_000n);
   assert.equal(microseconds("1970-01-01T00:00:01.000002Z"), 1_000_002n);
   assert.equal(microseconds("1970-01-01T01:00:01.5+01:00"), 1_500_000n);
+});
+
+test("of two snapshots the one that was read later knows whether seats are sold", () => {
+  const store = fresh();
+  const told = (second, on_sale, cancelled) =>
+    store.replace({ ...snapshot(1, free()), server_time: at(second), on_sale, cancelled });
+  told(5, false, false);
+  assert.deepEqual([store.onSale, store.cancelled], [false, false]);
+  told(4, true, false);
+  assert.deepEqual([store.onSale, store.cancelled], [false, false]);
+  told(6, true, false);
+  assert.deepEqual([store.onSale, store.cancelled], [true, false]);
+  told(7, false, true);
+  assert.deepEqual([store.onSale, store.cancelled], [false, true]);
 });

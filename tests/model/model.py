@@ -1,58 +1,23 @@
 """A cinema in plain Python: what holding, paying and the house's work come to, one after the other.
 
 It knows no database, no Redis and no rivals, and so says in few words what the product must do whatever it is built of.
-Seconds are those since it opened; `self.now` is moved from outside.
+Seconds are those since it opened; `now` is moved from outside. What concerns seats alone stands in `seats`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-HOLD, CAP = 900, 2700
+from tests.model.seats import MOST_SEATS, Hold, Refused, Seats, Show
+
 PAYMENT, GRACE, AFTER_DECLINE, RETRY = 600, 900, 125, 30
-MOST_SEATS = 4
-
-REASONS = {"SOLD": "seat_booked", "BLOCKED": "seat_blocked", "RESERVED": "seat_held"}
 UNPAID = ("PENDING", "DECLINED", "CANCELLED")
 OUTCOMES = {"succeed": "CAPTURED", "decline": "DECLINED", "stall": "PENDING"}
 
 
-class Refused(Exception):  # noqa: N818 - a turn of events
-    """A code, and why, seat by seat, where that is told."""
-
-    def __init__(self, code: str, seats: dict[str, str] | None = None) -> None:
-        super().__init__(code)
-        self.code, self.seats = code, seats or {}
-
-
 class ProviderAway(Exception):  # noqa: N818 - a turn of events
     """The provider does not answer."""
-
-
-@dataclasses.dataclass(eq=False)
-class Hold:
-    number: int
-    holder: str
-    show: Show
-    cap: float
-    ends: float
-    paying: bool = False
-    ended: bool = False
-
-
-@dataclasses.dataclass(eq=False)
-class Seat:
-    status: str = "AVAILABLE"
-    hold: Hold | None = None
-
-
-@dataclasses.dataclass(eq=False)
-class Show:
-    seats: dict[str, Seat]
-    version: int = 0
-    selling: bool = True
-    cancelled: bool = False
 
 
 @dataclasses.dataclass(eq=False)
@@ -72,109 +37,15 @@ class Booking:
     next_attempt: float = 0.0
 
 
-class Cinema:
-    def __init__(self, *, shows: int, stretches: Sequence[Sequence[str]], others: Sequence[str]) -> None:
-        """Open it.
+class Cinema(Seats):
+    """The whole of it."""
 
-        Args:
-            shows: how many showtimes it has.
-            stretches: the ordinary seats that touch each other, by their codes.
-            others: the other places.
-        """
-        self.now = 0.0
-        self.stretches = stretches
-        codes = [*others, *(code for stretch in stretches for code in stretch)]
-        self.shows = [Show({code: Seat() for code in codes}) for _show in range(shows)]
-        self.holds: list[Hold] = []
+    def __init__(self, *, shows: int, stretches: Sequence[Sequence[str]], others: Sequence[str]) -> None:
+        super().__init__(shows=shows, stretches=stretches, others=others)
         self.bookings: list[Booking] = []
         # For which calls the provider is away, and which it carries out without an answer.
         self.away: set[str] = set()
         self.lost: set[str] = set()
-
-    # --- Holding
-
-    def hold(self, holder: str, show: Show, codes: Sequence[str]) -> Hold:
-        if len(codes) > MOST_SEATS:
-            raise Refused("too_many_seats")
-        own = self._changeable(holder, show)
-        mine = self.seats_of(own)
-        new = [code for code in codes if code not in mine]
-        if len(mine) + len(new) > MOST_SEATS:
-            raise Refused("too_many_seats")
-        if new and not show.selling:
-            raise Refused("not_on_sale")
-        self._refuse({code: show.seats[code] for code in new if not self._can_be_had(show.seats[code])})
-        if own is None:
-            own = Hold(len(self.holds), holder, show, cap=self.now + CAP, ends=self.now)
-            self.holds.append(own)
-        self._give(show, new, "RESERVED", own)
-        self._renew(own)
-        return own
-
-    def hold_best(self, holder: str, show: Show, quantity: int, taken: Sequence[str]) -> Hold:
-        """Hold ordinary seats side by side; which ones is a matter of taste, and so told: `taken`."""
-        if quantity > MOST_SEATS:
-            raise Refused("too_many_seats")
-        groups = self._free_groups(show, quantity)
-        if not groups:
-            raise Refused("seat_held")
-        assert not taken or sorted(taken) in groups
-        return self.hold(holder, show, taken or groups[0])
-
-    def extend(self, holder: str, show: Show, codes: Sequence[str]) -> Hold:
-        if len(codes) > MOST_SEATS:
-            raise Refused("too_many_seats")
-        own = self._changeable(holder, show)
-        if own is None:
-            raise Refused("hold_expired")
-        self._refuse_others(own, codes)
-        self._renew(own)
-        return own
-
-    def release(self, holder: str, show: Show, codes: Sequence[str] | None) -> set[str]:
-        if codes is not None and len(codes) > MOST_SEATS:
-            raise Refused("too_many_seats")
-        own = self._changeable(holder, show)
-        if own is None:
-            return set()
-        mine = self.seats_of(own)
-        leaving = mine if codes is None else mine & set(codes)
-        if leaving == mine:
-            own.ended = True
-        else:
-            self._renew(own)
-        self._give(show, leaving, "AVAILABLE")
-        return leaving
-
-    def expire(self, show: Show) -> None:
-        over = [hold for hold in self.live(show) if self.lapsed(hold)]
-        self._end(show, over)
-
-    def sign_in(self, guest: str, user: str) -> bool:
-        """Give a guest's holds and bookings to a user; return whether nothing is left behind."""
-        done = True
-        for show in self.shows:
-            theirs, own = self.own(guest, show), self.own(user, show)
-            if theirs is None:
-                continue
-            if theirs.paying:
-                done = False
-                continue
-            newer = own is None or (
-                not own.paying and (not self.lapsed(theirs), theirs.number) > (not self.lapsed(own), own.number)
-            )
-            loser = own if newer else theirs
-            if loser:
-                self._end(show, [loser])
-            if newer:
-                theirs.holder = user
-        for hold in self.holds:
-            if hold.holder == guest and hold.ended:
-                hold.holder = user
-        for booking in self.bookings:
-            if booking.holder == guest:
-                booking.holder = user
-        return done
 
     # --- Buying
 
@@ -211,6 +82,7 @@ class Cinema:
         if booking.holder != holder:
             raise Refused("not_found")
         self._cancel(booking, by_house=False)
+        self._refund(booking)
         return booking
 
     def settle_overdue(self) -> None:
@@ -232,122 +104,47 @@ class Cinema:
         for booking in due:
             self._refund(booking)
 
-    # --- The house
-
-    def block(self, show: Show, codes: Sequence[str], before: str = "AVAILABLE", after: str = "BLOCKED") -> set[str]:
-        self.expire(show)
-        self._refuse({code: show.seats[code] for code in codes if show.seats[code].hold})
-        changing = {code for code in codes if show.seats[code].status == before}
-        self._give(show, changing, after)
-        return changing
-
-    def unblock(self, show: Show, codes: Sequence[str]) -> set[str]:
-        return self.block(show, codes, before="BLOCKED", after="AVAILABLE")
-
-    def withdraw(self, hold: Hold) -> set[str]:
-        if hold.ended:
-            raise Refused("hold_expired")
-        if hold.paying:
-            raise Refused("hold_paying")
-        seats = self.seats_of(hold)
-        self._end(hold.show, [hold])
-        return seats
-
-    def resume_sales(self, show: Show) -> None:
-        if show.cancelled:
-            raise Refused("invalid_data")
-        show.selling = True
+    # --- The house, and whoever signs in
 
     def call_off(self, show: Show) -> None:
         show.selling, show.cancelled = False, True
         self._end(show, [hold for hold in self.live(show) if not hold.paying])
-        self._cancel_all(show)
 
     def reconcile(self) -> None:
         self.settle_overdue()
         for show in self.shows:
             if show.cancelled:
                 self._cancel_all(show)
+                self._end(show, [hold for hold in self.live(show) if not hold.paying])
             self.expire(show)
 
-    # --- Reading
-
-    def view(self, viewer: str | None, show: Show) -> dict[str, str]:
-        words = {"AVAILABLE": "available", "RESERVED": "locked", "SOLD": "occupied", "BLOCKED": "blocked"}
-        own = self.own(viewer, show) if viewer else None
-        return {
-            code: "selected" if own and seat.hold is own else words[seat.status] for code, seat in show.seats.items()
-        }
-
-    def own(self, holder: str, show: Show) -> Hold | None:
-        return next((hold for hold in self.live(show) if hold.holder == holder), None)
-
-    def live(self, show: Show) -> list[Hold]:
-        """The holds that nobody has ended, also those whose time is over."""
-        return [hold for hold in self.holds if hold.show is show and not hold.ended]
-
-    def lapsed(self, hold: Hold) -> bool:
-        return not hold.paying and hold.ends <= self.now
-
-    def seats_of(self, hold: Hold | None) -> set[str]:
-        """The seats that a hold has reserved."""
-        if hold is None:
-            return set()
-        return {code for code, seat in hold.show.seats.items() if seat.hold is hold and seat.status == "RESERVED"}
+    def sign_in(self, guest: str, user: str) -> bool:
+        """Give a guest's holds and bookings to a user; return whether nothing is left behind."""
+        done = True
+        for show in self.shows:
+            theirs, own = self.own(guest, show), self.own(user, show)
+            if theirs is None:
+                continue
+            if theirs.paying:
+                done = False
+                continue
+            newer = own is None or (
+                not own.paying and (not self.lapsed(theirs), theirs.number) > (not self.lapsed(own), own.number)
+            )
+            loser = own if newer else theirs
+            if loser:
+                self._end(show, [loser])
+            if newer:
+                theirs.holder = user
+        for hold in self.holds:
+            if hold.holder == guest and hold.ended:
+                hold.holder = user
+        for booking in self.bookings:
+            if booking.holder == guest:
+                booking.holder = user
+        return done
 
     # --- What these are made of
-
-    def _changeable(self, holder: str, show: Show) -> Hold | None:
-        own = self.own(holder, show)
-        if own and own.paying:
-            raise Refused("hold_paying")
-        if own and self.lapsed(own):
-            self.expire(show)
-            return None
-        return own
-
-    def _can_be_had(self, seat: Seat) -> bool:
-        if seat.status == "RESERVED":
-            assert seat.hold is not None
-            return self.lapsed(seat.hold)
-        return seat.status == "AVAILABLE"
-
-    def _refuse(self, taken: dict[str, Seat]) -> None:
-        reasons = {code: REASONS[seat.status] for code, seat in taken.items()}
-        for code in REASONS.values():
-            if code in reasons.values():
-                raise Refused(code, reasons)
-
-    def _refuse_others(self, own: Hold, codes: Iterable[str]) -> None:
-        others = {code: own.show.seats[code] for code in codes if code not in self.seats_of(own)}
-        self._refuse({code: seat for code, seat in others.items() if seat.status != "AVAILABLE"})
-        if others:
-            raise Refused("hold_expired", dict.fromkeys(others, "hold_expired"))
-
-    def _give(self, show: Show, codes: Iterable[str], status: str, hold: Hold | None = None) -> None:
-        """Change seats together: one version, unless there are none."""
-        codes = list(codes)
-        for code in codes:
-            show.seats[code].status, show.seats[code].hold = status, hold
-        show.version += bool(codes)
-
-    def _renew(self, hold: Hold) -> None:
-        hold.ends = max(hold.ends, min(self.now + HOLD, hold.cap))
-
-    def _end(self, show: Show, holds: Iterable[Hold]) -> None:
-        """End holds together, and free what they still have."""
-        holds = list(holds)
-        self._give(show, {code for hold in holds for code in self.seats_of(hold)}, "AVAILABLE")
-        for hold in holds:
-            hold.ended, hold.paying = True, False
-
-    def _free_groups(self, show: Show, quantity: int) -> list[list[str]]:
-        groups = [
-            list(stretch[start : start + quantity])
-            for stretch in self.stretches
-            for start in range(len(stretch) - quantity + 1)
-        ]
-        return [group for group in groups if all(show.seats[code].status == "AVAILABLE" for code in group)]
 
     def _begin(self, holder: str, show: Show, hold: Hold | None, codes: Sequence[str] | None) -> Booking:
         own = self.own(holder, show)
@@ -413,11 +210,17 @@ class Cinema:
                 booking.status, booking.payment = "CONFIRMED", "CAPTURED"
             else:
                 self._owe(booking)
+                self._refund(booking)
         elif state == "DECLINED" and booking.status == "PENDING":
             self._resume(booking, payment="DECLINED")
 
     def _sell(self, booking: Booking) -> bool:
         hold, show = booking.hold, booking.hold.show
+        if show.cancelled or booking.status == booking.payment == "CANCELLED":
+            # Nobody wants the seats any more.
+            if booking.status == "PENDING":
+                self._end(show, [hold])
+            return False
         if booking.status != "PENDING" and not self._take_again(booking):
             return False
         self._give(show, booking.codes, "SOLD", hold)
@@ -427,21 +230,18 @@ class Cinema:
     def _take_again(self, booking: Booking) -> bool:
         """Reserve the seats of late money once more: all that are free, lapsed or its holder's own, or none."""
         hold, show = booking.hold, booking.hold.show
-        given_up = booking.status == booking.payment == "CANCELLED"
-        own = {hold, self.own(hold.holder, show)}
-
-        def mine(seat: Seat) -> bool:
-            return seat.status == "RESERVED" and seat.hold in own and not seat.hold.paying
-
         seats = {code: show.seats[code] for code in booking.codes}
-        if given_up or not show.selling or not all(mine(seat) or self._can_be_had(seat) for seat in seats.values()):
+        own = {live for live in (hold, self.own(hold.holder, show)) if live and not live.ended}
+        held = [seat for seat in seats.values() if seat.status == "RESERVED" and seat.hold in own]
+        if not show.selling and len(held) < len(seats):
             return False
-        lost = {seat.hold for seat in seats.values() if seat.hold in own} - {hold}
+        if not all(self._can_be_had(seat) or (seat in held and not seat.hold.paying) for seat in seats.values()):
+            return False
+        lost = {seat.hold for seat in held} - {hold}
         self._give(show, [code for code, seat in seats.items() if seat.hold is not hold], "RESERVED", hold)
         self._give(show, self.seats_of(hold) - booking.codes, "AVAILABLE")
         for other in lost:
-            if other and not self.seats_of(other):
-                other.ended = True
+            other.ended = not self.seats_of(other)
         return True
 
     def _resume(self, booking: Booking, *, payment: str) -> None:
@@ -457,7 +257,10 @@ class Cinema:
                 raise Refused("unavailable") from None
             if state != "CANCELLED":
                 self._settle(booking, state, f"answer:{state}")
-        if booking.status == "CONFIRMED":
+        if booking.payment == "DECLINED":
+            # Should the money come after all, nobody wants the seats for it any more.
+            booking.payment = "CANCELLED"
+        elif booking.status == "CONFIRMED":
             self._give(booking.hold.show, booking.codes, "AVAILABLE")
             self._owe(booking)
         elif booking.status == "PENDING" and by_house:
@@ -477,7 +280,6 @@ class Cinema:
     def _owe(self, booking: Booking) -> None:
         booking.status = booking.payment = "REFUND_DUE"
         booking.next_attempt = self.now
-        self._refund(booking)
 
     def _refund(self, booking: Booking) -> None:
         if booking.payment != "REFUND_DUE" or booking.next_attempt > self.now:

@@ -17,6 +17,7 @@ from bookings.services import (
     Purchase,
     call_off_showtime,
     cancel_bookings_of_cancelled_showtimes,
+    settle_overdue_payments,
     start_booking,
 )
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
@@ -223,6 +224,7 @@ class TestCancelAndPay:
             called_off.result(DEADLINE)
         # What the two left to each other is taken up by whoever comes by.
         cancel_bookings_of_cancelled_showtimes()
+        settle_overdue_payments()
         withdraw_holds(showtime_id=showtime.pk)
 
         booking, payment = Booking.objects.get(), Payment.objects.get()
@@ -240,6 +242,7 @@ class TestCancelAndPay:
             lambda: start_booking(holder_id=ada.pk, user_id=None, hold_id=held.hold_id, purchase=PURCHASE),
         )
         cancel_bookings_of_cancelled_showtimes()
+        settle_overdue_payments()
 
         assert not Booking.objects.filter(status__in=["PENDING", "CONFIRMED"]).exists(), outcomes
         assert set(showtime.seats.values_list("status", flat=True)) == {"AVAILABLE"}

@@ -9,10 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -21,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from cinebook.engines.throwaway import Engines, running_engines
-from tests.seating.live.test_processes import CHECKOUT, PROCESS, free_port, wait_until
+from tests.support.cinema import MIGRATE, Cinema, running_cinema
 
 PEOPLE = 20
 PROCESSES = 2
@@ -43,11 +39,7 @@ CONTACT = {"name": "Ada Example", "email": "ada@example.org"}
 DRAWING = "\n".join(f"{row} ssssssssss.ssssssssss" for row in "ABC")
 
 # A showtime whose seats are not made yet: the first of the rush make them, all at once.
-PREPARE = f"""
-import django
-django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
+PREPARE = f"""{MIGRATE}
 from tests.factories import make_showtime
 showtime = make_showtime(drawing={DRAWING!r})
 showtime.seats.all().delete()
@@ -55,8 +47,7 @@ showtime.sales.delete()
 """
 # Everything that must be true when the dust has settled; it prints who has which seat.
 CHECK = """
-import django, json
-django.setup()
+import json
 from django.conf import settings
 from redis import Redis
 from bookings.models import Ticket
@@ -206,49 +197,23 @@ class Person:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[tuple[Engines, dict[str, str], int, Path]]:
-    log, port = tmp_path / "web.log", free_port()
-    with running_engines() as engines, contextlib.ExitStack() as stack:
-        own = {"CINEBOOK_DATA_DIR": str(tmp_path), "RATE_LIMITS": "off"}
-        environment = {**os.environ, **PROCESS, **engines.environment, **own}
-        in_the_house(environment, PREPARE)
-        command = [sys.executable, "-m", "uvicorn", "cinebook.asgi:application", "--port", str(port)]
-        command += ["--workers", str(PROCESSES), "--ws", "websockets-sansio", "--no-access-log"]
-        with log.open("wb") as output:
-            web = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
-        stack.callback(web.wait, 20)
-        stack.callback(web.terminate)
-        wait_until(lambda: log.read_text().count("live.listening") == PROCESSES, "the web")
-        yield engines, environment, port, log
+def cinema(tmp_path: Path) -> Iterator[Cinema]:
+    with running_cinema(folder=tmp_path, prepare=PREPARE, webs=PROCESSES, worker=False) as cinema:
+        yield cinema
 
 
-def in_the_house(environment: dict[str, str], script: str) -> str:
-    """Run a script of ours beside the house; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=CHECKOUT,
-        env=environment,
-        timeout=90,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-async def rush(engines: Engines, port: int) -> Views:
+async def rush(cinema: Cinema) -> Views:
     views = Views()
-    people = [Person(number, port, views) for number in range(PEOPLE)]
+    people = [Person(number, cinema.web[number % PROCESSES].port, views) for number in range(PEOPLE)]
     with contextlib.ExitStack() as stack:
         for person in people:
             stack.callback(person.close)
-        await rush_of(people, engines)
+        await rush_of(people, cinema)
     await asyncio.sleep(0)  # the connections close in the loop's next round
     return views
 
 
-async def rush_of(people: list[Person], engines: Engines) -> None:
+async def rush_of(people: list[Person], cinema: Cinema) -> None:
     for person in people:
         _status, guest = await person.ask("guest", "POST", "auth/guest")
         person.token = guest["access"]
@@ -262,16 +227,15 @@ async def rush_of(people: list[Person], engines: Engines) -> None:
         for person in people:
             tasks.create_task(person.rush(showtime, codes, over))
         await asyncio.sleep(SPELL)
-        engines.redis.kill()
+        cinema.redis.kill()
         await asyncio.sleep(SPELL)
-        engines.redis.start()
+        cinema.redis.start()
         await asyncio.sleep(SPELL)
         over.set()
 
 
-def test_a_rush_with_redis_killed_in_the_middle(house: tuple[Engines, dict[str, str], int, Path]) -> None:
-    engines, environment, port, log = house
-    views = asyncio.run(rush(engines, port))
+def test_a_rush_with_redis_killed_in_the_middle(cinema: Cinema) -> None:
+    views = asyncio.run(rush(cinema))
 
     assert views.unexpected == []
     for kind in ("lock", "unlock", "extend", "book, succeed", "cancel", "refund"):
@@ -281,5 +245,6 @@ def test_a_rush_with_redis_killed_in_the_middle(house: tuple[Engines, dict[str, 
         code: next((name for name, seats in person.bought.items() if code in seats), person.hold_id)
         for code, person in views.owners.items()
     }
-    assert json.loads(in_the_house(environment, CHECK).splitlines()[-1]) == standing
-    assert "Traceback" not in log.read_text()
+    assert json.loads(cinema.python(CHECK).splitlines()[-1]) == standing
+    for web in cinema.web:
+        assert "Traceback" not in web.log.read_text()

@@ -198,7 +198,7 @@ class TestShowtime:
         not_yet = make_showtime(starts_at=NOW + 48 * HOUR, sales_open_at=NOW + 24 * HOUR)
         cancelled = make_showtime()
         Showtime.objects.filter(pk=cancelled.pk).update(cancelled_at=NOW)
-        assert "no longer sold" in page(client, closed.get_absolute_url())
+        assert "not sold at the moment" in page(client, closed.get_absolute_url())
         assert "On sale from" in page(client, not_yet.get_absolute_url())
         assert "is cancelled" in page(client, cancelled.get_absolute_url())
 

@@ -112,6 +112,9 @@ class FlakyDemo(DemoProvider):
     def cancel(self, order: Order) -> PaymentState:
         return self._call("cancel", order)
 
+    def ask(self, order: Order) -> PaymentState:
+        return self._call("ask", order)
+
     def refund(self, order: Order) -> PaymentState:
         return self._call("refund", order)
 

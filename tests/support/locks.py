@@ -19,7 +19,8 @@ def assert_redis_says_what_postgresql_says(redis: Redis) -> None:
         index = indexes.setdefault(f"locked_seats:{{{hold['showtime_id']}}}", {})
         index.update(dict.fromkeys(hold["fences"], hold["lives_for"]))
 
-    assert {key for key in redis.scan_iter() if not key.startswith("seat_checked:")} == {*locks, *records, *indexes}
+    others = ("seat_checked:", "locks_mended", "health")
+    assert {key for key in redis.scan_iter() if not key.startswith(others)} == {*locks, *records, *indexes}
     for key, hold in locks.items():
         said = json.loads(redis.get(key))
         assert (said["hold_id"], said["owner"], said["user_id"], said["showtime_id"], said["fence"]) == (

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
@@ -15,7 +15,16 @@ class Command(BaseCommand):
     help = __doc__
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the steps; every one of them is harmless when it is run again."""
+        """Run the steps; every one of them is harmless when it is run again.
+
+        Raises:
+            CommandError: nothing could be sold, for there is nobody who takes the money.
+        """
+        if not settings.PAYMENT_PROVIDERS:
+            raise CommandError(
+                "Nobody takes the money. Set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS (see docs/payments.md), "
+                "or PAYMENT_PROVIDERS=demo to try CineBook, which gives tickets away."
+            )
         call_command("migrate", interactive=False, verbosity=0)
         if settings.DEMO_CINEMA:
             call_command("load_demo")

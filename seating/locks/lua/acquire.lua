@@ -10,9 +10,9 @@
 --       5 … n+4        the codes of the seats
 -- REPLY {}             every seat is the owner's now
 --       {{i, lock, s}} the seats that are not, by their place in KEYS: the lock that stands in the way, and what is
---                      known of it: 'deciding' if it belongs to an attempt that PostgreSQL has not answered yet,
---                      'unchecked' if it has not been compared with PostgreSQL within ARGV[4], else 'checked';
---                      nothing was locked
+--                      known of it: 'deciding' if it belongs to an attempt that PostgreSQL has not answered yet (and
+--                      lives no longer than such a one may), 'unchecked' if it has not been compared with PostgreSQL
+--                      within ARGV[4], else 'checked'; nothing was locked
 local n = (#KEYS - 1) / 2
 local in_the_way, free = {}, {}
 
@@ -28,7 +28,8 @@ for i = 1, n do
         free[#free + 1] = i
     elseif fields.owner ~= ARGV[1] then
         local state = 'checked'
-        if type(fields.nonce) == 'string' and not tonumber(fields.fence) then
+        local pttl = redis.call('PTTL', KEYS[i])
+        if type(fields.nonce) == 'string' and not tonumber(fields.fence) and pttl >= 0 and pttl <= tonumber(ARGV[3]) then
             state = 'deciding'
         elseif redis.call('SET', KEYS[n + i], '1', 'PX', ARGV[4], 'NX') then
             state = 'unchecked'

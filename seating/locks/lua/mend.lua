@@ -1,4 +1,4 @@
--- Make what Redis has of one showtime say what PostgreSQL says: locks, records and index.
+-- Make what Redis has of one showtime say what PostgreSQL says: locks, records and index. Or only tell what is wrong.
 --
 -- Everything in Redis was looked at before PostgreSQL was asked. So what still is as it was seen, and is not what
 -- PostgreSQL said after that, is wrong, whatever it claims. What has changed since is the work of somebody who knows
@@ -10,15 +10,19 @@
 -- ARGV  1              n
 --       2              the life of a provisional lock, in ms: such a one is left alone
 --       3              by how many ms an end may be off and still be right
---       4 …            for each seat: its code; the lock as it was seen, or ''; and as PostgreSQL has it: the lock as
+--       4              'mend', or 'tell' to change nothing
+--       5 …            for each seat: its code; the lock as it was seen, or ''; and as PostgreSQL has it: the lock as
 --                      JSON, or '' for none, its fence, how long the hold lives, in ms
 --       …              for each hold: the record as it was seen, or ''; and as PostgreSQL has it: the record as JSON,
 --                      or '' for none, how long the hold lives, in ms
--- REPLY {locks written, locks removed, records written, records removed, lines of the index put right}
+-- REPLY {locks, records, lines of the index, ends of the index}, what was wrong of each, or is:
+--       locks and records {{place in KEYS, its text or '', its PTTL}}; lines {{place, its score}};
+--       ends {its PTTL}
 local n = tonumber(ARGV[1])
 local m = #KEYS - n - 1
 local index = KEYS[#KEYS]
 local provisional, tolerance = tonumber(ARGV[2]), tonumber(ARGV[3])
+local mends = ARGV[4] == 'mend'
 
 local function decoded(text)
     local readable, fields = pcall(cjson.decode, text)
@@ -39,13 +43,30 @@ local function off(pttl, wanted)
     return pttl < 0 or math.abs(pttl - wanted) > tolerance
 end
 
+-- What is of another kind than ours would make every command fail that reads it: it counts as a text that says nothing.
+local function foreign(kind, key)
+    local found = redis.call('TYPE', key).ok
+    return found ~= kind and found ~= 'none' and '(' .. found .. ')' or nil
+end
+
+local function text_at(key)
+    return foreign('string', key) or redis.call('GET', key)
+end
+
+local foreign_index = foreign('zset', index)
+if foreign_index and mends then
+    redis.call('DEL', index)
+    foreign_index = nil
+end
+
 local locks = {}
 for i = 1, n do
-    local at = 3 + 5 * (i - 1)
+    local at = 4 + 5 * (i - 1)
     local lock = {code = ARGV[at + 1], wanted = ARGV[at + 3], lives_for = tonumber(ARGV[at + 5])}
-    local text = redis.call('GET', KEYS[i])
+    local text = text_at(KEYS[i])
+    lock.text = text or ''
     lock.pttl = redis.call('PTTL', KEYS[i])
-    lock.score = redis.call('ZSCORE', index, lock.code)
+    lock.score = not foreign_index and redis.call('ZSCORE', index, lock.code)
     if text then
         local fields = decoded(text)
         local fence = fields and tonumber(fields.fence)
@@ -68,12 +89,14 @@ end
 
 local records = {}
 for j = 1, m do
-    local at = 3 + 5 * n + 3 * (j - 1)
+    local at = 4 + 5 * n + 3 * (j - 1)
     local record = {wanted = ARGV[at + 2], lives_for = tonumber(ARGV[at + 3]), change = 'none'}
-    local text = redis.call('GET', KEYS[n + j])
+    local text = text_at(KEYS[n + j])
+    record.text = text or ''
+    record.pttl = redis.call('PTTL', KEYS[n + j])
     if record.wanted == '' then
-        record.change = text and text == ARGV[at + 1] and 'remove' or 'none'
-    elseif text ~= record.wanted or off(redis.call('PTTL', KEYS[n + j]), record.lives_for) then
+        record.change = text and (text == ARGV[at + 1] or foreign('string', KEYS[n + j])) and 'remove' or 'none'
+    elseif text ~= record.wanted or off(record.pttl, record.lives_for) then
         record.change = 'write'
     end
     records[j] = record
@@ -82,44 +105,62 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local index_pttl = redis.call('PTTL', index)
-local counts = {write = 0, remove = 0}
-local lines, longest = 0, 0
+local wrong = {{}, {}, {}, {}}
+local longest = 0
+
+local function change(place, entry)
+    local found = wrong[place <= n and 1 or 2]
+    found[#found + 1] = {place, entry.text, entry.pttl}
+    if entry.change == 'write' then
+        entry.pttl = entry.lives_for
+        if mends then
+            redis.call('SET', KEYS[place], entry.wanted, 'PX', entry.lives_for)
+        end
+    else
+        entry.pttl = -2
+        if mends then
+            redis.call('DEL', KEYS[place])
+        end
+    end
+end
+
+local function change_line(i, lock)
+    wrong[3][#wrong[3] + 1] = {i, lock.score or ''}
+    if mends and lock.pttl > 0 then
+        redis.call('ZADD', index, now + lock.pttl, lock.code)
+    elseif mends then
+        redis.call('ZREM', index, lock.code)
+    end
+end
 
 for i, lock in ipairs(locks) do
-    if lock.change == 'write' then
-        redis.call('SET', KEYS[i], lock.wanted, 'PX', lock.lives_for)
-        lock.pttl = lock.lives_for
-    elseif lock.change == 'remove' then
-        redis.call('DEL', KEYS[i])
-        lock.pttl = -2
-    end
     if lock.change ~= 'none' then
-        counts[lock.change] = counts[lock.change] + 1
+        change(i, lock)
     end
     if lock.pttl > 0 then
         longest = math.max(longest, lock.pttl)
         if not lock.score or math.abs(lock.score - now - lock.pttl) > tolerance then
-            redis.call('ZADD', index, now + lock.pttl, lock.code)
-            lines = lines + 1
+            change_line(i, lock)
         end
-    elseif lock.score then
+    elseif lock.score and tonumber(lock.score) > now + tolerance then
+        change_line(i, lock)
+    elseif lock.score and mends then
+        -- The lock has ended by itself, and its line says so.
         redis.call('ZREM', index, lock.code)
-        lines = lines + 1
     end
 end
 if longest > 0 and index_pttl < longest then
-    redis.call('PEXPIRE', index, longest)
+    -- Of an index that is not there every line is missing.
+    if index_pttl ~= -2 and index_pttl < longest - tolerance then
+        wrong[4][1] = index_pttl
+    end
+    if mends then
+        redis.call('PEXPIRE', index, longest)
+    end
 end
-
-local record_counts = {write = 0, remove = 0}
 for j, record in ipairs(records) do
-    if record.change == 'write' then
-        redis.call('SET', KEYS[n + j], record.wanted, 'PX', record.lives_for)
-    elseif record.change == 'remove' then
-        redis.call('DEL', KEYS[n + j])
-    end
     if record.change ~= 'none' then
-        record_counts[record.change] = record_counts[record.change] + 1
+        change(n + j, record)
     end
 end
-return {counts.write, counts.remove, record_counts.write, record_counts.remove, lines}
+return wrong

@@ -23,11 +23,16 @@ export class Refused extends Error {
 /** @param {number} ms @returns {Promise<void>} */
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** A name for a request; `crypto.randomUUID` would want HTTPS. @returns {string} */
+const randomKey = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /**
  * The REST API of one showtime's seats.
  *
  * A request ends after 8 s. Where nobody answers, or the server says that it is away (503), asks for patience (429) or
- * is busy with the very seat (`seat_locked`), it is sent again after a pause: the server's own, or a growing one.
+ * is busy with the very seat (`seat_locked`), it is sent again after a pause: the server's own, or a growing one. What is
+ * posted has a key, so that it is done once and a lost answer is told again.
  */
 export class Api {
   #base;
@@ -35,6 +40,7 @@ export class Api {
   #csrf;
   #sleep;
   #random;
+  #newKey;
   #onWait;
   #closing = new AbortController();
   /** @type {string | null} */
@@ -47,15 +53,25 @@ export class Api {
    * @param {typeof globalThis.fetch} [options.fetch]
    * @param {(ms: number) => Promise<void>} [options.sleep]
    * @param {() => number} [options.random]  from 0 to 1
+   * @param {() => string} [options.newKey]  names a request
    * @param {() => void} [options.onWait]  a request will be sent again after a pause
    */
-  constructor({ showtimeId, csrf, fetch, sleep: pause = sleep, random = Math.random, onWait = () => {} }) {
+  constructor({
+    showtimeId,
+    csrf,
+    fetch,
+    sleep: pause = sleep,
+    random = Math.random,
+    newKey = randomKey,
+    onWait = () => {},
+  }) {
     this.showtimeId = showtimeId;
     this.#base = `/api/v1/showtimes/${showtimeId}/seats`;
     this.#csrf = csrf;
     this.#fetch = fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#sleep = pause;
     this.#random = random;
+    this.#newKey = newKey;
     this.#onWait = onWait;
   }
 
@@ -74,27 +90,18 @@ export class Api {
     return this.#send("PUT", `${this.#base}/extend-lock`, {});
   }
 
-  /**
-   * Hold the best seats together. An answer that got lost may have held some: it is not asked for twice.
-   * @param {number} quantity @returns {Promise<Hold>}
-   */
+  /** Hold the best seats together. @param {number} quantity @returns {Promise<Hold>} */
   holdBest(quantity) {
-    const body = { showtime_id: this.showtimeId, quantity };
-    return this.#send("POST", "/api/v1/holds", body, { again: false });
+    return this.#send("POST", "/api/v1/holds", { showtime_id: this.showtimeId, quantity });
   }
 
   /** How the seats stand; null if nothing has changed since the last time. @returns {Promise<Snapshot | null>} */
   async status() {
-    const response = await this.#answer("GET", `${this.#base}/status`, undefined, true);
+    const response = await this.#answer("GET", `${this.#base}/status`);
     if (response.status === 304) return null;
     const body = await response.json();
     this.#tag = response.headers.get("ETag");
     return body;
-  }
-
-  /** The showtime itself. @returns {Promise<{ on_sale: boolean, cancelled: boolean }>} */
-  async showtime() {
-    return (await this.#answer("GET", `/api/v1/showtimes/${this.showtimeId}`, undefined, true)).json();
   }
 
   /** The next `status` answers in full. */
@@ -109,24 +116,25 @@ export class Api {
   }
 
   /** @returns {Promise<any>} */
-  async #send(method, path, body, { again = true } = {}) {
-    return (await this.#answer(method, path, body, again)).json();
+  async #send(method, path, body) {
+    return (await this.#answer(method, path, body)).json();
   }
 
   /** @returns {Promise<Response>} */
-  async #answer(method, path, body, again) {
+  async #answer(method, path, body) {
     const closing = this.#closing.signal;
+    const key = method === "POST" ? this.#newKey() : null;
     for (let attempt = 1; ; attempt += 1) {
       let refused;
       try {
-        const response = await this.#once(method, path, body);
+        const response = await this.#once(method, path, body, key);
         if (response.ok || response.status === 304) return response;
         refused = new Refused(await readError(response));
       } catch (error) {
         if (closing.aborted) throw error;
         refused = new Refused({ code: Code.UNREACHABLE, detail: "" });
       }
-      if (attempt >= ATTEMPTS || !isWorthAnotherTry(refused, again)) throw refused;
+      if (attempt >= ATTEMPTS || !isWorthAnotherTry(refused)) throw refused;
       if (refused.code !== Code.SEAT_LOCKED) this.#onWait();
       await this.#sleep(this.#pause(attempt, refused.retryAfter));
       if (closing.aborted) throw refused;
@@ -134,7 +142,7 @@ export class Api {
   }
 
   /** @returns {Promise<Response>} */
-  async #once(method, path, body) {
+  async #once(method, path, body, key) {
     const limit = new AbortController();
     const closing = this.#closing.signal;
     const abort = () => limit.abort();
@@ -148,6 +156,7 @@ export class Api {
       } else {
         headers["Content-Type"] = "application/json";
         headers["X-CSRFToken"] = this.#csrf();
+        if (key) headers["Idempotency-Key"] = key;
       }
       const response = await this.#fetch(path, {
         method,
@@ -172,10 +181,10 @@ export class Api {
   }
 }
 
-/** @param {Refused} refused @param {boolean} again  whether doing it twice does no harm */
-function isWorthAnotherTry(refused, again) {
-  if (refused.code === Code.UNREACHABLE || refused.code === Code.UNAVAILABLE) return again;
-  return refused.code === Code.RATE_LIMITED || (refused.code === Code.SEAT_LOCKED && refused.retryAfter !== null);
+/** @param {Refused} refused */
+function isWorthAnotherTry(refused) {
+  if (refused.code === Code.SEAT_LOCKED) return refused.retryAfter !== null;
+  return [Code.UNREACHABLE, Code.UNAVAILABLE, Code.RATE_LIMITED].includes(refused.code);
 }
 
 /** @param {Response} response @returns {Promise<ErrorBody>} */

@@ -1,6 +1,6 @@
 import { Api } from "../net/api.js";
 import { LiveSocket } from "../net/socket.js";
-import { Code, Status, Told } from "../protocol.js";
+import { Status, Told } from "../protocol.js";
 import { Countdown } from "../seat-map/countdown.js";
 import { sayGoodbye } from "../seat-map/leaving.js";
 import { Notices } from "../seat-map/notices.js";
@@ -41,7 +41,6 @@ const selection = new Selection({
   onRefused(refused, codes) {
     notices.clear();
     notices.refuse(refused, codes);
-    if (refused.code === Code.NOT_ON_SALE) reloadIfCancelled();
     synchronise();
   },
 });
@@ -84,15 +83,34 @@ store.replace({
   showtime_id: showtimeId,
   version: Number(map.dataset.version),
   server_time: map.dataset.visitedAt,
+  on_sale: !("closed" in map.dataset),
+  cancelled: false,
   seats: /** @type {any} */ (view.read()),
   hold: JSON.parse(byId("choice").dataset.hold),
 });
 store.subscribe((codes) => {
+  showSale();
   view.render(codes);
   showHold();
 });
+panel.closed = !store.onSale;
 view.render(store.codes);
 showHold();
+
+/** The house stops selling, sells again, or cancels the showtime: what can be done here changes, and the page says why. */
+function showSale() {
+  const closed = !store.onSale;
+  const told = closed ? words.say(store.cancelled ? "sale-cancelled" : "sale-closed") : words.say("sale-open");
+  if (closed === panel.closed && (!store.cancelled || byId("sale").textContent === told)) return;
+  map.toggleAttribute("data-closed", closed);
+  byId("sale").hidden = !closed;
+  byId("sale").textContent = closed ? told : "";
+  byId("best").hidden = closed;
+  panel.closed = closed;
+  panel.render(store.hold);
+  notices.clear();
+  notices.announce(told);
+}
 
 function showHold() {
   const hold = store.hold;
@@ -123,16 +141,6 @@ function miss(hold, left) {
     return;
   }
   notices.toast(words.say("lost", { seats: words.together(hold.seats) }));
-  reloadIfCancelled();
-}
-
-/** A showtime that was cancelled has no map any more: its page says so. */
-async function reloadIfCancelled() {
-  try {
-    if ((await api.showtime()).cancelled) location.reload();
-  } catch {
-    // What was said already is true as well.
-  }
 }
 
 /** @param {string} code */

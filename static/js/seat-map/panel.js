@@ -15,6 +15,8 @@ export class ChoicePanel {
   #seats = byId("chosen-seats");
   /** @type {HTMLTemplateElement} */
   #line = byId("chosen-seat");
+  /** Whether no seats can be had. */
+  closed = false;
 
   /** @param {{ words: Words, view: SeatMapView }} options */
   constructor({ words, view }) {
@@ -28,11 +30,12 @@ export class ChoicePanel {
     byId("choice").dataset.state = hold ? (hold.paying ? "paying" : "held") : "none";
     this.#renderSeats(codes);
     byId("choice-none").hidden = Boolean(hold);
+    byId("choice-none").textContent = this.#words.say(this.closed ? "none-held" : "pick-or-find");
     byId("chosen").hidden = !hold;
     const total = hold ? this.#words.money(hold.total) : "";
     byId("total").textContent = total;
-    byId("bar-seats").textContent = hold ? this.#words.together(codes) : this.#words.say("pick");
-    byId("bar-total").textContent = hold ? total : this.#words.say("pick-more");
+    byId("bar-seats").textContent = hold ? this.#words.together(codes) : this.#words.say(this.closed ? "your-seats" : "pick");
+    byId("bar-total").textContent = hold || this.closed ? total : this.#words.say("pick-more");
     byId("time-paying").hidden = !hold?.paying;
     byId("time-held").hidden = !hold || hold.paying;
     byId("release-all").hidden = !hold || hold.paying;

@@ -18,8 +18,13 @@ export class SeatStore {
   /** @type {Hold | null} */
   #hold = null;
   #heardAt = 0n;
+  #saleAt = 0n;
   #listeners = new Set();
   version = -1;
+  /** Whether seats can be had now. */
+  onSale = true;
+  /** Whether the showtime does not take place. */
+  cancelled = false;
 
   /** Be told, after every change, which seats may look different. @param {(codes: Set<string>) => void} listener */
   subscribe(listener) {
@@ -58,6 +63,13 @@ export class SeatStore {
     this.#seats = new Map(Object.entries(snapshot.seats).map(([code, status]) => [code, asStrangersSee(status)]));
     this.#touched = new Map(this.codes.map((code) => [code, snapshot.version]));
     this.#ahead.clear();
+    // The sale has no version: of two snapshots the one that was read later is right.
+    const readAt = microseconds(snapshot.server_time);
+    if (readAt >= this.#saleAt) {
+      this.#saleAt = readAt;
+      this.onSale = snapshot.on_sale;
+      this.cancelled = snapshot.cancelled;
+    }
     // Seats and hold are read one after the other. Where they contradict each other, what is known of the hold stays.
     if (snapshot.hold || !own) this.#learn(snapshot.hold, snapshot.hold?.server_time ?? snapshot.server_time);
     this.#tell(this.codes);

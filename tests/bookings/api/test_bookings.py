@@ -13,12 +13,12 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from bookings.models import Booking, BookingStatus, DemoPayment, IdempotencyRecord
+from bookings.models import Booking, BookingStatus, DemoPayment
 from cinebook.core.models import User
 from cinebook.core.rate_limits import RateLimit
 from seating.api import authentication
 from seating.identity import tokens_for_user
-from seating.models import Showtime
+from seating.models import IdempotencyRecord, Showtime
 from seating.services import hold_seats, user_holder
 from tests import factories
 from tests.support.buying import FlakyDemo, assert_bought_right
@@ -140,7 +140,8 @@ class TestBuying:
         provider.lost.clear()
         # The same key tells what became of it.
         again = ben.post("bookings", body, Idempotency_Key="k")
-        assert (again.status_code, again.json()["status"]) == (200, "CONFIRMED")
+        assert (again.status_code, again.json()["status"]) == (201, "CONFIRMED")
+        assert Booking.objects.count() == 1
 
     def test_a_hold_that_is_gone(self, ben: Caller, guest: Caller, showtime: Showtime) -> None:
         held = ben.hold(showtime, "A1")
@@ -331,6 +332,14 @@ class TestHoldToken:
     def test_it_confirms(self, phone: Caller, held: dict[str, Any], showtime: Showtime) -> None:
         body = {"showtime_id": showtime.pk, "seats": ["A1"], "payment": DEMO, "contact": CONTACT}
         assert phone.post("bookings/confirm", body).status_code == 201
+
+    def test_it_tells_nothing_of_the_same_seats_bought_with_a_later_hold(
+        self, ben: Caller, phone: Caller, held: dict[str, Any], showtime: Showtime
+    ) -> None:
+        ben.client.delete(f"/api/v1/holds/{held['hold_id']}", headers=ben.headers)
+        assert ben.buy(ben.hold(showtime, "A1")).status_code == 201
+        body = {"showtime_id": showtime.pk, "seats": ["A1"], "payment": DEMO, "contact": CONTACT}
+        refused(phone.post("bookings/confirm", body), 410, "hold_expired")
 
     def test_it_buys_nothing_else(self, ben: Caller, phone: Caller) -> None:
         other = ben_at_another_showtime(ben)

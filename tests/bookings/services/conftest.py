@@ -1,3 +1,3 @@
-from tests.support.sale_fixtures import ada, ben, events, provider, showtime
+from tests.support.sale_fixtures import ada, ben, events, provider, showtime, without_redis
 
-__all__ = ["ada", "ben", "events", "provider", "showtime"]
+__all__ = ["ada", "ben", "events", "provider", "showtime", "without_redis"]

@@ -224,6 +224,10 @@ class TestByTheHouse:
         waiting = buy(hold(showtime, ben, "C1").hold, "stall").booking
 
         assert cancel_bookings_of_showtime(showtime_id=showtime.pk) == 2
+        # Hundreds of refunds would keep whoever cancels waiting.
+        assert now(bought) == REFUND_DUE
+        assert provider.calls[-1] == "cancel"
+        assert settle_overdue_payments() == 1
         assert now(bought) == REFUNDED
         assert now(waiting) == GIVEN_UP
         assert Hold.objects.get(pk=waiting.hold_id).end_reason == HoldEnd.WITHDRAWN
@@ -238,7 +242,7 @@ class TestByTheHouse:
         waiting = buy(hold(showtime, ben, "C1").hold, "stall").booking
         provider.away = {"cancel"}
         assert cancel_bookings_of_showtime(showtime_id=showtime.pk) == 1
-        assert (now(bought), now(waiting)[0]) == (REFUNDED, BookingStatus.PENDING)
+        assert (now(bought), now(waiting)[0]) == (REFUND_DUE, BookingStatus.PENDING)
         # It takes place, as far as the reconciler knows.
         assert cancel_bookings_of_cancelled_showtimes() == 0
         Showtime.objects.filter(pk=showtime.pk).update(cancelled_at=timezone.now())
@@ -259,7 +263,8 @@ class TestByTheHouse:
             return refund(order)
 
         monkeypatch.setattr(provider, "refund", fail)
-        assert cancel_bookings_of_showtime(showtime_id=showtime.pk) == 1
+        assert cancel_bookings_of_showtime(showtime_id=showtime.pk) == 2
+        assert settle_overdue_payments() == 1
         assert (now(bought), now(other)) == (REFUND_DUE, REFUNDED)
 
 

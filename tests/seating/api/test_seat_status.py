@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from seating.models import Seat, SeatStatus, Showtime, ShowtimeSales
+from seating.services import cancel_showtime, resume_sales, stop_sales
 from tests.factories import HoldFactory, make_showtime
 from tests.seating.api.conftest import bearer
 from tests.support.api import ApiClient
@@ -23,6 +25,11 @@ def lock(client: ApiClient, showtime: Showtime, *seats: str) -> Any:
     answer = client.ask("POST", f"showtimes/{showtime.pk}/seats/lock", {"seats": list(seats)})
     assert answer.status_code == 201
     return answer.json()
+
+
+def closes(showtime_id: int, *, hours: int) -> None:
+    """Let the sale end so many hours from now."""
+    Showtime.objects.filter(pk=showtime_id).update(sales_close_at=timezone.now() + dt.timedelta(hours=hours))
 
 
 class TestStatus:
@@ -109,6 +116,27 @@ class TestTag:
         lock(guest, showtime, "A1")
 
         assert status(nobody, showtime, If_None_Match=known).status_code == 200
+
+    def test_changes_with_the_sale(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+        """Its version does not, so the version alone would lie."""
+        lock(guest, showtime, "A1")
+        for client in (nobody, guest):
+            resume_sales(showtime_id=showtime.pk)
+            for change, told in (
+                (stop_sales, (False, False)),
+                (resume_sales, (True, False)),
+                (lambda *, showtime_id: closes(showtime_id, hours=-1), (False, False)),
+                (lambda *, showtime_id: closes(showtime_id, hours=1), (True, False)),
+            ):
+                known = status(client, showtime)["ETag"]
+                change(showtime_id=showtime.pk)
+                answer = status(client, showtime, If_None_Match=known)
+                assert answer.status_code == 200
+                assert (answer.json()["on_sale"], answer.json()["cancelled"]) == told
+        known = status(nobody, showtime)["ETag"]
+        cancel_showtime(showtime_id=showtime.pk)
+        answer = status(nobody, showtime, If_None_Match=known).json()
+        assert (answer["on_sale"], answer["cancelled"]) == (False, True)
 
     def test_changes_for_the_holder_when_the_hold_is_extended(
         self, showtime: Showtime, nobody: ApiClient, guest: ApiClient

@@ -70,6 +70,14 @@ class TestSeats:
         with statements(8):
             assert lock(guest, showtime, "A3", "A4", "A5", "A6").status_code == 201
 
+    def test_lock_that_names_itself(self, guest: ApiClient, showtime: Showtime) -> None:
+        """The key is looked up, written first, and answered last; told again it is looked up alone."""
+        path, body = f"showtimes/{showtime.pk}/seats/lock", {"seats": ["A1"]}
+        with statements(11):
+            assert guest.ask("POST", path, body, Idempotency_Key="k").status_code == 201
+        with statements(1):
+            assert guest.ask("POST", path, body, Idempotency_Key="k").status_code == 201
+
     def test_conflict(self, guest: ApiClient, other: ApiClient, showtime: Showtime) -> None:
         """Redis refuses; it is compared with PostgreSQL once a second, and the alternatives are one more."""
         lock(other, showtime, "A1")

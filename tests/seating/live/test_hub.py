@@ -8,9 +8,10 @@ import random
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from cinebook.core.errors import Refusal
 from seating.events import HoldExpired, SeatsChanged, holder_group, showtime_group
@@ -21,7 +22,14 @@ from seating.live.threads import DatabaseThreads
 from seating.models import SeatChange, SeatStatus, Showtime, ShowtimeSales
 from seating.selectors.seat_changes import changes_since, current_versions
 from seating.selectors.seat_map import seat_snapshot
-from seating.services import extend_hold, hold_seats, release_seats
+from seating.services import (
+    cancel_showtime,
+    extend_hold,
+    hold_seats,
+    release_seats,
+    resume_sales,
+    stop_sales,
+)
 from seating.services.ledger import ChangedSeat, record_changes
 from tests.factories import make_showtime
 from tests.seating.live.conftest import Person
@@ -188,6 +196,138 @@ def test_a_new_showtime_is_checked_once_more_by_itself(showtime: Showtime) -> No
     scene()
 
 
+class TestSale:
+    """The house stops selling, sells again, or cancels: everybody is shown the seats anew, at once."""
+
+    def test_everybody_is_told_of_each_turn(self, showtime: Showtime, ada: Person, ben: Person) -> None:
+        @in_loop
+        async def scene() -> None:
+            await in_thread(take, ada, showtime, "A1")
+            async with (
+                socket(join=showtime.pk) as nobody,
+                socket(ada.token, join=showtime.pk) as holder,
+                socket(ben.token, join=showtime.pk) as looker,
+            ):
+                for change, told in (
+                    (stop_sales, (False, False)),
+                    (resume_sales, (True, False)),
+                    (cancel_showtime, (False, True)),
+                ):
+                    await in_thread(change, showtime_id=showtime.pk)
+                    for client in (nobody, holder, looker):
+                        shown = await next_snapshot(client)
+                        assert (shown["on_sale"], shown["cancelled"]) == told
+                        if change is not cancel_showtime:
+                            assert shown["version"] == 1
+                            assert shown["seats"]["A1"] == ("selected" if client is holder else "locked")
+                            assert bool(shown["hold"]) is (client is holder)
+                await looker.reach(2)
+                assert looker.seats == (await in_thread(as_stranger, showtime))[1]
+                await in_thread(block_silently, showtime, "B1")
+                hub()._check_now.set()
+                await nobody.reach(3)
+                assert nobody.resyncs == 0
+
+        scene()
+
+    def test_a_crowd_costs_one_snapshot(self, showtime: Showtime, monkeypatch: pytest.MonkeyPatch) -> None:
+        @in_loop
+        async def scene() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                crowd = [await stack.enter_async_context(socket(join=showtime.pk)) for _viewer in range(20)]
+                read = []
+
+                def count(**given: Any) -> Any:
+                    read.append(given)
+                    return seat_snapshot(**given)
+
+                monkeypatch.setattr(audiences, "seat_snapshot", count)
+                await in_thread(stop_sales, showtime_id=showtime.pk)
+                for client in crowd:
+                    assert (await next_snapshot(client))["on_sale"] is False
+                # It is heard directly, and through Redis from others; here from this process alone.
+                assert len(read) == 1
+
+        scene()
+
+    @pytest.mark.parametrize("trouble", ["the message is lost", "the clock closes it"])
+    def test_what_nobody_told_is_found_with_the_versions(self, showtime: Showtime, trouble: str) -> None:
+        def change() -> None:
+            if trouble == "the message is lost":
+                ShowtimeSales.objects.filter(showtime=showtime).update(sales_open=False)
+            else:
+                Showtime.objects.filter(pk=showtime.pk).update(sales_close_at=timezone.now())
+
+        @in_loop
+        async def scene() -> None:
+            async with socket(join=showtime.pk) as client:
+                await in_thread(change)
+                hub()._check_now.set()
+                shown = await next_snapshot(client)
+                assert (shown["on_sale"], shown["version"]) == (False, 0)
+                hub()._check_now.set()
+                await asyncio.sleep(0)
+                assert not await client.waits()
+
+        scene()
+
+    def test_who_comes_in_with_older_news_is_told_anew(
+        self, showtime: Showtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Their snapshot was read before the turn and shown after it."""
+
+        @in_loop
+        async def scene() -> None:
+            async with socket(join=showtime.pk) as first:
+                old = await in_thread(audiences._snapshot, showtime.pk, None, None)
+                await in_thread(stop_sales, showtime_id=showtime.pk)
+                assert (await next_snapshot(first))["on_sale"] is False
+                with monkeypatch.context() as stale:
+                    stale.setattr(audiences, "_snapshot", lambda *_given: old)
+                    client = Socket("/ws/seats/", {"host": "localhost:8000"}, (), "ws")
+                    await client.open()
+                    await client.send("join:showtime", showtime_id=showtime.pk)
+                    assert (await next_snapshot(client))["on_sale"] is True
+                while (await next_snapshot(client))["on_sale"] is not False:
+                    pass
+                await client.close()
+
+        scene()
+
+    def test_while_postgresql_is_away_nothing_is_shown_and_the_next_check_finds_it(
+        self, showtime: Showtime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @in_loop
+        async def scene() -> None:
+            async with socket(join=showtime.pk) as client:
+                failed = asyncio.Event()
+                loop = asyncio.get_running_loop()
+
+                def fail(*given: Any) -> Any:
+                    loop.call_soon_threadsafe(failed.set)
+                    raise OperationalError("the connection is gone")
+
+                with monkeypatch.context() as away:
+                    away.setattr(audiences, "_shown_to_strangers", fail)
+                    await in_thread(stop_sales, showtime_id=showtime.pk)
+                    await failed.wait()
+                audience = hub()._audiences[showtime.pk]
+                await until(lambda: not audience._looking)
+                hub()._check_now.set()
+                assert (await next_snapshot(client))["on_sale"] is False
+
+        scene()
+
+
+async def next_snapshot(client: Socket) -> dict[str, Any]:
+    """Take frames until the next snapshot; return what it says."""
+    while True:
+        frame = await client.next()
+        if frame["event"] == "seats:availability":
+            data: dict[str, Any] = frame["data"]
+            return data
+
+
 def test_all_versions_are_asked_for_in_one_statement(showtime: Showtime, ben: Person) -> None:
     take(ben, showtime, "A1")
 
@@ -195,7 +335,7 @@ def test_all_versions_are_asked_for_in_one_statement(showtime: Showtime, ben: Pe
         time, versions = current_versions(showtime_ids=[showtime.pk, 987654321])
 
     assert len(queries) == 1
-    assert versions == {showtime.pk: 1}
+    assert versions == {showtime.pk: (1, "open")}
     assert time is not None
     assert current_versions(showtime_ids=[987654321]) == (None, {})
 
@@ -252,7 +392,9 @@ def test_changes_close_together_go_out_as_one_frame(showtime: Showtime) -> None:
         async with socket(join=showtime.pk) as client:
             watched = hub()._audiences[showtime.pk]
             for version in range(1, 21):
-                watched.hear({"version": version, "changes": {"A1": f"state {version}", "A2": "locked"}})
+                watched.hear(
+                    {"type": "seats.changed", "version": version, "changes": {"A1": f"state {version}", "A2": "locked"}}
+                )
 
             frame = await client.receive("seat:status:changed")
 

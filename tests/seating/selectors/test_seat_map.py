@@ -52,7 +52,7 @@ class TestSnapshot:
         snapshot = seat_snapshot(showtime_id=showtime.pk, holder_id=None)
 
         assert list(snapshot.seats) == [f"{row}{number}" for row in "ABC" for number in range(1, 7)]
-        assert snapshot.version == current_version(showtime_id=showtime.pk) == 1
+        assert (snapshot.version, snapshot.sale) == current_version(showtime_id=showtime.pk) == (1, "open")
         assert abs(snapshot.server_time - timezone.now()) < dt.timedelta(seconds=5)
         assert len(snapshot.available) == 17
 
@@ -60,7 +60,8 @@ class TestSnapshot:
         Seat.objects.filter(showtime=showtime).delete()
         ShowtimeSales.objects.filter(showtime=showtime).delete()
         snapshot = seat_snapshot(showtime_id=showtime.pk, holder_id=None)
-        assert (snapshot.seats, snapshot.version, current_version(showtime_id=showtime.pk)) == ({}, 0, 0)
+        assert (snapshot.seats, snapshot.version, snapshot.sale) == ({}, 0, "open")
+        assert current_version(showtime_id=showtime.pk) == (0, "open")
 
     def test_a_showtime_that_there_is_not(self) -> None:
         with refused(ErrorCode.NOT_FOUND):

@@ -1,0 +1,57 @@
+"""`python -m tests.soak`: see docs/reliability.md."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import secrets
+import sys
+from pathlib import Path
+
+from tests.soak import faults, report
+from tests.soak.soak import Options, run
+from tests.support.cinema import CHECKOUT
+
+
+def main() -> int:
+    """Soak as the command line says; return 1 if anything that is promised was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak",
+        description="Run a whole cinema with people and faults, and judge whether every promise was kept.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    mixes = ", ".join(faults.MIXES)
+    parser.add_argument("--seconds", type=float, default=900, help="how long people act and faults happen")
+    parser.add_argument("--seed", default="", help="of all dice; a new one if it is not given")
+    parser.add_argument("--faults", default="all", help=f"{mixes}; or names of faults, with commas between")
+    parser.add_argument("--clients", type=int, default=24, help="people who act, a quarter of them by socket")
+    parser.add_argument("--watchers", type=int, default=12, help="people who only watch, a third of them by polling")
+    parser.add_argument("--think", type=float, default=0.3, help="seconds that a person thinks between two acts")
+    parser.add_argument("--gap", type=float, default=2.0, help="seconds between two faults")
+    parser.add_argument("--folder", type=Path, help="for logs and report; var/soak/<time> if it is not given")
+    given = parser.parse_args()
+
+    now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d-%H%M%S")
+    options = Options(
+        seconds=given.seconds,
+        seed=given.seed or secrets.token_hex(4),
+        folder=(given.folder or CHECKOUT / "var/soak" / now).resolve(),
+        mix=given.faults,
+        clients=given.clients,
+        watchers=given.watchers,
+        think=given.think,
+        gap=given.gap,
+        progress=lambda line: print(line, flush=True),  # noqa: T201
+    )
+    options.progress(f"seed {options.seed}, into {options.folder}")
+    outcome = run(options)
+    report.write(outcome, options.folder)
+    options.progress(report.in_words(outcome))
+    if outcome.violations:
+        again = f"make soak SEED={options.seed} SECONDS={options.seconds:g} FAULTS='{options.mix}'"
+        options.progress(f"The same plan again: {again} CLIENTS={options.clients}")
+    return 1 if outcome.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
