@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -25,6 +26,7 @@ from bookings.services import (
     settle_overdue_payments,
 )
 from cinebook.core.errors import Refusal
+from cinebook.core.models import User
 from seating.models import BlockReason, Hold, Holder, Seat, SeatStatus, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.services import (
@@ -85,14 +87,16 @@ class Scene:
 def scene(stage: str, provider: FlakyDemo) -> Scene:
     """Return a new showtime that stands where a stage says."""
     provider.away = set()
-    made = Scene(
-        showtime=factories.make_showtime(drawing=ROOM),
-        ada=factories.HolderFactory(),
-        ben=factories.HolderFactory(guest_key=None, user=factories.UserFactory()),
-        cid=factories.HolderFactory(),
-        dora=factories.HolderFactory(guest_key=None, user=factories.UserFactory()),
-        provider=provider,
+    users = User.objects.bulk_create(factories.UserFactory.build_batch(2))
+    ada, ben, cid, dora = Holder.objects.bulk_create(
+        [
+            Holder(guest_key=uuid.uuid4()),
+            Holder(user=users[0]),
+            Holder(guest_key=uuid.uuid4()),
+            Holder(user=users[1]),
+        ]
     )
+    made = Scene(showtime=_showtime(), ada=ada, ben=ben, cid=cid, dora=dora, provider=provider)
     if stage == "bare":
         made.showtime.seats.all().delete()
         made.showtime.sales.delete()
@@ -106,6 +110,16 @@ def scene(stage: str, provider: FlakyDemo) -> Scene:
         made.booking = buy(_held(made)).booking
     _let_it_end(stage, made)
     return made
+
+
+def _showtime() -> Showtime:
+    """Return a new showtime: all in the same room, one after the other."""
+    last = Showtime.objects.order_by("starts_at").last()
+    if last is None:
+        return factories.make_showtime(drawing=ROOM)
+    return factories.make_showtime(
+        auditorium=last.auditorium, movie=last.movie, starts_at=last.ends_at + dt.timedelta(hours=2)
+    )
 
 
 def _let_it_end(stage: str, made: Scene) -> None:

@@ -7,7 +7,7 @@ from django.db import DatabaseError
 
 from tests.races.matrix import LINES
 from tests.races.operations import OPERATIONS
-from tests.races.playing import one_after_the_other
+from tests.races.playing import assert_nothing_is_left_to_repair, one_after_the_other
 from tests.support.buying import FlakyDemo
 from tests.support.mutants import MutantLost, planted
 
@@ -45,12 +45,13 @@ CONTROLS = (
 
 def play(stage: str, first: str, second: str, meet_at: str, provider: FlakyDemo) -> None:
     told = one_after_the_other(stage, [first, second], meet_at, provider)
+    assert_nothing_is_left_to_repair()
     line = next(line for line in LINES if (line.stage, {line.first, line.second}) == (stage, {first, second}))
     assert told in (line.first_wins if line.first == first else line.second_wins)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("without_redis")
+@pytest.mark.usefixtures("threads", "without_redis")
 @pytest.mark.parametrize("control", CONTROLS, ids=", ".join)
 class TestControls:
     def test_with_the_guard_it_is_as_the_matrix_says(self, control: tuple[str, ...], provider: FlakyDemo) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator
 
 import pytest
 from pytest_django import Settings
@@ -18,29 +17,24 @@ import bookings.services
 import seating.services
 from tests.races.matrix import LINES, Line
 from tests.races.operations import NO_OPERATION, OPERATIONS, STAGES
-from tests.races.playing import at_the_same_moment, one_after_the_other
+from tests.races.playing import assert_nothing_is_left_to_repair, at_the_same_moment, one_after_the_other
 from tests.support.asking import NOWHERE
 from tests.support.buying import FlakyDemo
 from tests.support.cleaning import delete_everything
-from tests.support.rivals import kept_threads
 
 # These go over all showtimes.
 SEE_EVERYTHING = {"let go", "reconcile", "window over"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    with kept_threads():
-        yield
-
-
 def leave_nothing_behind(line: Line) -> None:
     """Clear the stage, if one of the two would see what stands on another one."""
     if {line.first, line.second} & SEE_EVERYTHING:
+        assert_nothing_is_left_to_repair()
         delete_everything(None)
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("line", LINES, ids=str)
 def test_a_race(line: Line, provider: FlakyDemo, settings: Settings) -> None:
     """With Redis at the same moment only: its locks would refuse most of those who come second before they meet."""
@@ -55,6 +49,7 @@ def test_a_race(line: Line, provider: FlakyDemo, settings: Settings) -> None:
             leave_nothing_behind(line)
     settings.REDIS_URL = with_redis
     assert at_the_same_moment(line.stage, [line.first, line.second], provider) in line.either
+    assert_nothing_is_left_to_repair()
 
 
 class TestNothingIsLeftOut:

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from tests.races.playing import at_the_same_moment, one_after_the_other
+from tests.races.playing import assert_nothing_is_left_to_repair, at_the_same_moment, one_after_the_other
 from tests.support.buying import FlakyDemo
 from tests.support.cleaning import delete_everything
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("threads")]
 
 PILE_UPS = {
     ("lapsed", "hold", "expire", "pay"): {"Ben's", "free"},
@@ -35,8 +35,10 @@ class TestPileUps:
         for order in itertools.permutations(works):
             told = one_after_the_other(stage, order, "seat", provider)
             assert told.partition(": ")[2] in PILE_UPS[stage, *works], (order, told)
+            assert_nothing_is_left_to_repair()
             delete_everything(None)
 
     def test_at_the_same_moment(self, stage: str, works: list[str], provider: FlakyDemo) -> None:
         told = at_the_same_moment(stage, works, provider)
         assert told.partition(": ")[2] in PILE_UPS[stage, *works], told
+        assert_nothing_is_left_to_repair()
