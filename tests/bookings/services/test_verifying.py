@@ -702,7 +702,7 @@ def test_the_line_of_a_lock_that_has_ended_by_itself_is_no_difference(house: Hou
     redis.zadd(index_key(house), {"C3": 1})
 
     assert found() == set()
-    assert repair().repaired == []
+    assert repair_seats().repaired == []
     assert redis.zscore(index_key(house), "C3") is None, "it is tidied up without a word"
 
 
