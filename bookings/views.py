@@ -37,7 +37,7 @@ from bookings.services import (
 from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import SEAT_OPERATIONS, count_request
-from seating.identity import Claimant
+from seating.identity import Claimant, welcome
 from seating.selectors import programme
 from seating.selectors.holds import HeldSeats, live_hold, own_hold
 from seating.selectors.layouts import parsed_layout
@@ -100,8 +100,9 @@ def booking(request: HttpRequest, reference: str) -> HttpResponse:
 @never_cache
 def take_instead(request: HttpRequest, reference: str) -> HttpResponse:
     """Hold seats that a booking's page offers in place of lost ones, and go on to the checkout."""
-    claimant = _somebody(request)
-    found = own_booking(reference=reference, holder_id=claimant.holder_id)
+    _claimant, found = _own_booking(request, reference)
+    # Whoever came by the link of a mail may be nobody yet in this browser.
+    claimant = welcome(request.session, request.user)
     codes = list(dict.fromkeys(request.POST.get("take", "").split()))
     if not codes or not found.paid_too_late:
         raise Refusal(ErrorCode.INVALID_DATA)

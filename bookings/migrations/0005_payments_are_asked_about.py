@@ -4,6 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    may_run_while_we_serve_because = 'no version was released before it'
 
     dependencies = [
         ('bookings', '0004_reconciler_run'),

@@ -2,6 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    may_run_while_we_serve_because = 'no version was released before it'
 
     dependencies = [
         ('bookings', '0005_payments_are_asked_about'),

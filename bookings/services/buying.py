@@ -135,7 +135,7 @@ def confirm_seats(
         Refusal: `hold_expired` if the seats are not held; or what `start_booking` raises.
     """
     begin = functools.partial(begin_payment, holder_id=holder_id, showtime_id=showtime_id, hold_id=hold_id, codes=codes)
-    known = functools.partial(_bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes)
+    known = functools.partial(_bought_seats, holder_id=holder_id, showtime_id=showtime_id, codes=codes, hold_id=hold_id)
     return _buy(begin, known, user_id=user_id, purchase=purchase, named=named)
 
 
@@ -233,9 +233,16 @@ def _paid(booking: Booking) -> Booking:
     return booking
 
 
-def _bought_seats(*, holder_id: int, showtime_id: int, codes: Collection[str]) -> Booking | None:
-    """Return the holder's live booking of exactly these seats; None if there is none."""
+def _bought_seats(
+    *, holder_id: int, showtime_id: int, codes: Collection[str], hold_id: uuid.UUID | None
+) -> Booking | None:
+    """Return the holder's live booking of exactly these seats, and of this hold if one is meant; None if there is none.
+
+    Whoever shows the token of a hold is told nothing of another one, though its holder bought the same seats with that.
+    """
     live = Booking.objects.filter(holder=holder_id, showtime=showtime_id, status__in=LIVE)
+    if hold_id:
+        live = live.filter(hold=hold_id)
     for booking in live:
         if set(booking.tickets.values_list("seat__code", flat=True)) == set(codes):
             return booking

@@ -15,9 +15,13 @@ from bookings.selectors.purchases import payments_due
 from bookings.services.purchases import claim_expiry, lock_purchase, order_of, write_unpaid
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
+from cinebook.core.outbox import effect, write_effect
 from seating.services import release_paid_hold, run_sale
 
 log = structlog.get_logger(__name__)
+
+# The effect that ends a payment at a provider that could not be told in time.
+END_AT_PROVIDER = "bookings.end_at_provider"
 
 
 def settle_overdue_payments() -> int:
@@ -62,11 +66,13 @@ def expire_payment(*, reference: str, grace_is_over: bool = False) -> bool:
         log.warning("payment.provider_away", reference=reference, provider=payment.provider)
         if not grace_is_over:
             return False
+        provider_knows = False
     else:
         if state.status is not PaymentStatus.CANCELLED:
             settle_answer(provider=payment.provider, order=order_of(payment), state=state)
             return True
-    expired = run_sale(functools.partial(_expire, reference))
+        provider_knows = True
+    expired = run_sale(functools.partial(_expire, reference, provider_knows=provider_knows))
     if expired:
         log.info("booking.expired", reference=reference)
     return expired
@@ -87,10 +93,35 @@ def cancel_at_provider(payment: Payment) -> PaymentState:
     return state
 
 
-def _expire(reference: str) -> bool:
+@effect(END_AT_PROVIDER)
+def end_at_provider(*, reference: str, key: str) -> None:
+    """Tell a provider that was away when the grace was over that the money is not wanted any more, once it is back.
+
+    If it has taken the money meanwhile, and nobody has heard of it, that is settled as any money that comes late.
+
+    Args:
+        reference: the booking's.
+        key: of the effect; the provider knows the payment by its order.
+
+    Raises:
+        ProviderAway: it still is, or the money is still under way.
+        Refusal: `seat_locked` if the purchase was busy.
+    """
+    payment = Payment.objects.select_related("booking").get(booking__reference=reference)
+    if payment.status != PaymentStatus.CANCELLED:
+        # Its money was told of before.
+        return
+    state = cancel_at_provider(payment)
+    if state.status is not PaymentStatus.CANCELLED:
+        settle_answer(provider=payment.provider, order=order_of(payment), state=state)
+
+
+def _expire(reference: str, *, provider_knows: bool) -> bool:
     purchase = lock_purchase(reference=reference)
     if purchase is None or not purchase.is_pending or purchase.booking.pay_by > purchase.now:
         return False
     release_paid_hold(booked=purchase.hold)
     write_unpaid(purchase, booking=BookingStatus.EXPIRED, payment=PaymentStatus.CANCELLED)
+    if not provider_knows:
+        write_effect(subject=f"payment {reference}", name=END_AT_PROVIDER, arguments={"reference": reference})
     return True

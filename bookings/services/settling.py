@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 from django.db import connection
 
-from bookings.models import BookingStatus, PaymentStatus
+from bookings.models import Booking, BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
 from bookings.services.mailing import Mail
 from bookings.services.purchases import (
@@ -103,10 +103,11 @@ def _settle(provider: str, notice: Notice) -> BookingStatus | None:
     if purchase is None or not _is_about(purchase, provider, notice):
         log.error("payment.notice_about_nothing", provider=provider, event_id=notice.event_id)
         return None
-    if not _is_new(purchase, notice):
-        return None
+    # Also if it was heard before: a provider that was asked too early has said the same, and could not name it yet.
     if not purchase.payment.provider_reference:
         write_provider_reference(purchase, reference=notice.state.reference, redirect_url=notice.state.redirect_url)
+    if not _is_new(purchase, notice):
+        return None
     if notice.state.status is PaymentStatus.CAPTURED and purchase.payment.status in UNPAID:
         return _captured(purchase)
     if notice.state.status is PaymentStatus.DECLINED and purchase.is_pending:
@@ -163,7 +164,17 @@ def _sell(purchase: LockedPurchase) -> bool:
     """Sell the seats of a purchase that was paid, all or none; return whether."""
     if purchase.is_pending:
         return sell_hold(booked=purchase.hold, codes=purchase.prices.keys())
+    if _is_bought_otherwise(purchase):
+        return False
     return sell_late(booked=purchase.hold, prices=purchase.prices)
+
+
+def _is_bought_otherwise(purchase: LockedPurchase) -> bool:
+    """Return whether the hold has become another booking since, perhaps of other seats: it has one at a time."""
+    live = Booking.objects.filter(
+        hold=purchase.booking.hold_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
+    )
+    return live.exclude(pk=purchase.booking.pk).exists()
 
 
 def _declined(purchase: LockedPurchase) -> BookingStatus:

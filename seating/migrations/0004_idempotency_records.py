@@ -5,6 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    may_run_while_we_serve_because = 'no version was released before it'
 
     dependencies = [
         ('seating', '0003_hold_knows_that_its_page_was_left'),

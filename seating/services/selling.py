@@ -165,7 +165,8 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     """Sell the seats of a purchase whose payment came when its hold was not being paid any more: all, or none.
 
     They may still be in the hold, or free, or in another hold of the same holder; not in one that is being paid. What
-    is not held is sold only while sales are open; what is held may be paid for as long as it is.
+    is not held is sold only while sales are open; what is held may be paid for as long as it is. While the hold itself
+    is being paid once more, whatever its seats are by now, nothing is sold: it is that other purchase's.
 
     Args:
         prices: what was paid for each seat of the purchase, by code, in minor units.
@@ -179,9 +180,12 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
     demand_transaction()
     claim = lock_holder(holder_id=booked.holder_id, showtime_id=booked.showtime_id)
     holds = lock_paid_hold(hold_id=booked.hold_id, holder_id=booked.holder_id, showtime_id=booked.showtime_id)
-    if booked.hold_id not in {hold.hold_id for hold in holds}:
+    paid = next((hold for hold in holds if hold.hold_id == booked.hold_id), None)
+    if paid is None:
         # Its holder has signed in since the purchase was read: whoever tells of the money again finds whose it is now.
         raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1)
+    if paid.paying:
+        return False
     live = [hold.hold_id for hold in holds if not hold.ended]
     locked = lock_seats(showtime_id=booked.showtime_id, codes=prices.keys(), hold_ids=live)
     seats = [seat for seat in locked if seat.code in prices]

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bookings.models import Booking
+from bookings.selectors.mail_links import seal
 from bookings.selectors.offers import seats_offered_instead
 from bookings.services import cancel_booking, settle_overdue_payments
 from cinebook.core.rate_limits import RateLimit
@@ -117,6 +118,14 @@ class TestPage:
         page = client.get(answer.url).content.decode()
         assert "A4" in page
         assert "A5" in page
+
+    def test_a_button_works_in_another_browser_that_opened_the_link_of_the_mail(self, late: Booking) -> None:
+        another = Client()
+        another.get(f"{late.get_absolute_url()}opened/{seal(late.reference)}/")
+        assert "Take A4 and A5 instead" in page_of(another, late)
+        answer = self.take(another, late, "A4 A5")
+        assert answer.status_code == 302
+        assert another.get(answer.url).status_code == 200
 
     def test_who_is_too_slow_again_is_told_and_offered_others(self, client: Client, late: Booking) -> None:
         somebody_holds(late.showtime, "A5")

@@ -91,7 +91,7 @@ test("what is no POST needs no key", async () => {
   const { api, requests } = scene(json(200, {}), json(200, {}), json(200, {}));
   await api.release(["A1"]);
   await api.extend();
-  await api.showtime();
+  await api.status();
   assert.ok(requests.every((request) => !("Idempotency-Key" in request.headers)));
 });
 

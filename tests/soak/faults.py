@@ -17,10 +17,12 @@ import psycopg
 import redis
 
 from tests.support.cinema import Cinema, EnginePart
-from tests.support.proxy import DOWN, UP
+from tests.support.proxy import DOWN, UP, Proxy
+from tests.support.stripe_server import StripeServer
 
 PLENTY = "256mb"
-LOCKS, LAYER, BROKER, DATABASE, WEB, OTHERS = "locks", "live", "broker", "database", "web", "others"
+LOCKS, LAYER, BROKER, DATABASE = "locks", "live", "broker", "database"
+WEB, OTHERS, PROVIDER = "web", "others", "provider"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +48,27 @@ class Fault:
     web_away: int | None = None
 
 
-def all_faults(cinema: Cinema, dice: random.Random) -> list[Fault]:
-    """Return every kind of fault of a cinema."""
+def all_faults(cinema: Cinema, stripe: StripeServer, road_to_stripe: Proxy, dice: random.Random) -> list[Fault]:
+    """Return every kind of fault of a cinema, and of its payment provider."""
     return [
         *_of_the_locks(cinema, dice),
         *_of_the_layer_and_the_broker(cinema),
         *_of_the_database(cinema),
         *_of_the_processes(cinema),
+        *_of_the_provider(stripe, road_to_stripe),
+    ]
+
+
+def _of_the_provider(stripe: StripeServer, road: Proxy) -> list[Fault]:
+    def answers_with(fault: str) -> Callable[[], None]:
+        return lambda: stripe.behaviour.faults.update({fault: 1.0})
+
+    heal = stripe.behaviour.faults.clear
+    return [
+        Fault("provider refused", PROVIDER, road.refuse, road.heal),
+        Fault("provider stalled", PROVIDER, road.stall, lambda: _heal_broken(road)),
+        Fault("provider answers 500", PROVIDER, answers_with("500"), heal),
+        Fault("provider answers lost", PROVIDER, answers_with("die"), heal),
     ]
 
 
@@ -182,6 +198,7 @@ MIXES: dict[str, Callable[[Fault], bool]] = {
     "redis": lambda fault: fault.area in {LOCKS, LAYER, BROKER},
     "database": lambda fault: fault.area == DATABASE,
     "processes": lambda fault: fault.area in {WEB, OTHERS},
+    "provider": lambda fault: fault.area == PROVIDER,
     "none": lambda _fault: False,
 }
 """What FAULTS chooses from."""

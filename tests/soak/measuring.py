@@ -35,6 +35,7 @@ class Struck:
     recovered: float | None
     database_away: bool
     server_away: str
+    area: str = ""
 
     @property
     def over(self) -> float:

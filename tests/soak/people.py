@@ -25,6 +25,10 @@ AFTER_DECLINE = 120
 # How long a person waits before they ask once more what came of a request that nobody answered.
 REPETITIONS = (0.3, 0.6, 1.2, 2.4, 4.8, 9.6)
 MOST_SEATS = 6
+# How often somebody who waits for the provider asks between two acts, and how often they rather cancel.
+LOOKS_AFTER_PAYMENT, THINKS_BETTER = 0.3, 0.1
+# How often somebody does not ask again what came of a request that nobody answered.
+LETS_IT_BE = 0.3
 # How long a web process that gave no answer is left alone, in seconds.
 REST = 1.0
 KEPT_BOOKINGS = 2
@@ -99,6 +103,7 @@ class Person:
         self.holds: dict[int, MyHold] = {}
         self.away_until: dict[int, float] = {}
         self.bookings: dict[str, tuple[int, str]] = {}
+        self.waiting: dict[str, tuple[int, str]] = {}
 
     async def live(self) -> None:
         """Act until it is over."""
@@ -119,6 +124,8 @@ class Person:
         showtime = self.dice.choice(here)
         if len(self.bookings) > KEPT_BOOKINGS:
             await self._cancel(self.dice.choice(sorted(self.bookings)))
+        if self.waiting and self.dice.random() < LOOKS_AFTER_PAYMENT:
+            await self._look_after_payment(self.dice.choice(sorted(self.waiting)))
         mine = self.holds.get(showtime)
         if mine is None:
             await self.dice.choices([self._lock, self._best, self._look], [80, 15, 5])[0](showtime)
@@ -143,13 +150,23 @@ class Person:
         first = self.dice.randrange(len(self.world.codes))
         near = (self.world.codes * 2)[first : first + 12]
         wanted = self.dice.sample(near, self.dice.randint(1, MOST_SEATS))
-        answer = await self._ask("lock", "POST", f"showtimes/{showtime}/seats/lock", {"seats": wanted}, showtime)
-        self._learn(showtime, answer, wanted)
+        path = f"showtimes/{showtime}/seats/lock"
+        self._learn(showtime, await self._insist("lock", path, {"seats": wanted}, showtime), wanted)
 
     async def _best(self, showtime: int) -> None:
         body = {"showtime_id": showtime, "quantity": self.dice.randint(1, MOST_SEATS)}
-        answer = await self._ask("best", "POST", "holds", body, showtime)
-        self._learn(showtime, answer)
+        self._learn(showtime, await self._insist("best", "holds", body, showtime))
+
+    async def _insist(self, kind: str, path: str, body: dict[str, Any], showtime: int) -> Answer:
+        """Ask for seats; who has no answer asks once more by the same name, or lets it be."""
+        key = self._key()
+        answer = await self._ask(kind, "POST", path, body, showtime, key=key)
+        if answer.is_known or self.dice.random() < LETS_IT_BE:
+            return answer
+        await pause(self.dice.choice(REPETITIONS[:4]), self.world.over)
+        again = await self._ask(kind, "POST", path, body, showtime, key=key)
+        # It may tell what was answered before: its time counts from then.
+        return dataclasses.replace(again, sent=answer.sent)
 
     async def _extend(self, showtime: int) -> None:
         answer = await self._ask("extend", "PUT", f"showtimes/{showtime}/seats/extend-lock", {}, showtime)
@@ -233,8 +250,9 @@ class Person:
 
     async def _buy(self, showtime: int) -> None:
         mine = self.holds.pop(showtime)
-        token = self.dice.choices(["succeed", "decline", "stall"], [5, 2, 4])[0]
-        body = {"hold_id": mine.hold_id, "contact": CONTACT, "payment": {"provider": "demo", "token": token}}
+        token = self.dice.choices(["succeed", "decline", "stall", "stripe"], [5, 2, 4, 6])[0]
+        payment = {"provider": "stripe"} if token == "stripe" else {"provider": "demo", "token": token}
+        body = {"hold_id": mine.hold_id, "contact": CONTACT, "payment": payment}
         await self._purchase(showtime, mine, "bookings", body)
 
     async def _confirm(self, showtime: int) -> None:
@@ -247,8 +265,8 @@ class Person:
 
     async def _purchase(self, showtime: int, mine: MyHold, path: str, body: dict[str, Any]) -> None:
         """Ask until there is an answer, always by the same name."""
-        key = str(uuid.UUID(int=self.dice.getrandbits(128)))
-        kind = "confirm" if path.endswith("confirm") else f"buy, {body['payment']['token']}"
+        key = self._key()
+        kind = "confirm" if path.endswith("confirm") else f"buy, {body['payment'].get('token', 'stripe')}"
         first = time.monotonic()
         answer = await self._ask(kind, "POST", path, body, showtime, hold=mine.hold_id, buys=True, key=key)
         for seconds in REPETITIONS:
@@ -294,7 +312,11 @@ class Person:
             self.bookings[booking["reference"]] = (showtime, hold_id)
         elif booking["status"] == "PENDING":
             self.world.promises.paying(**about, seconds=self.world.payment_seconds)
-            await self._pay(showtime, hold_id, booking)
+            if booking["payment"]["provider"] == "demo":
+                await self._pay(showtime, hold_id, booking)
+            else:
+                # Whether and when the buyer pays is decided at the provider; it is asked for later.
+                self.waiting[booking["reference"]] = (showtime, hold_id)
 
     async def _pay(self, showtime: int, hold_id: str, booking: dict[str, Any]) -> None:
         """Let a payment that waits come to one of its many ends."""
@@ -343,10 +365,21 @@ class Person:
                 return
             await asyncio.sleep(seconds)
 
-    async def _ask_for_booking(self, showtime: int, hold_id: str, reference: str) -> None:
+    async def _look_after_payment(self, reference: str) -> None:
+        """Ask how a payment at the provider stands; some think better of it."""
+        showtime, hold_id = self.waiting[reference]
+        if self.dice.random() < THINKS_BETTER:
+            del self.waiting[reference]
+            await self._cancel(reference)
+        elif await self._ask_for_booking(showtime, hold_id, reference) not in {"PENDING", ""}:
+            del self.waiting[reference]
+
+    async def _ask_for_booking(self, showtime: int, hold_id: str, reference: str) -> str:
+        """Return how a booking stands; nothing if nobody said."""
         answer = await self._ask("booking", "GET", f"bookings/{reference}", None, showtime, hold=hold_id)
         if answer.is_success and answer.body["status"] == "CONFIRMED":
             await self._bought(showtime, hold_id, answer)
+        return str(answer.body["status"]) if answer.is_success else ""
 
     async def _cancel(self, reference: str) -> None:
         self.bookings.pop(reference, None)
@@ -360,6 +393,9 @@ class Person:
             if answer.is_known and answer.code != "seat_locked":
                 return
             await asyncio.sleep(seconds)
+
+    def _key(self) -> str:
+        return str(uuid.UUID(int=self.dice.getrandbits(128)))
 
     def _line(self) -> HttpLine:
         """Return a line to a web process that was not silent just now, as a proxy in front would choose."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ from tests.soak.people import WEBHOOK_SECRET, Person, Sample, World
 from tests.soak.watchers import PollingWatcher, SocketWatcher
 from tests.support.cinema import CHECKOUT, MIGRATE, Cinema, running_cinema
 from tests.support.promises import LastBooking, LastSeat, Promises, Violation
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.stripe_server import Behaviour, StripeServer
 
 # Short, so that holds and payments run out often; in seconds.
 HOLD, LONGEST_HOLD, SHORT_HOLD, PAYMENT = 40, 120, 3, 6
@@ -33,7 +37,16 @@ QUICK, RECOVERS_WITHIN = 0.4, 60.0
 # The share of faults that another one joins.
 JOINED = 0.25
 STAFF_SECONDS = 1.5
-QUIET_WITHIN, CONVERGED_WITHIN = 90.0, 15.0
+# What could not be done at the provider is tried again after 30 s.
+QUIET_WITHIN, CONVERGED_WITHIN = 120.0, 15.0
+# Buyers pay at once, or too late; their banks say no, or the provider's notices go astray. In seconds.
+LATEST_PAYMENT, PROVIDER_RESTS = 8.0, 6.0
+STRIPE: dict[str, Any] = {
+    "outcomes": {"pay": 0.65, "succeed": 0.1, "fail": 0.1},
+    "after": (0.2, LATEST_PAYMENT),
+    "notices": {"lost": 0.1, "late": 0.1, "twice": 0.15, "forged": 0.1, "reordered": 0.1},
+    "late_seconds": 4.0,
+}
 # What is promised of an expired hold on open maps, and of locks while only Redis has trouble; in seconds.
 FREE_WITHIN, LOCK_P99 = 2.0, 0.4
 
@@ -130,16 +143,26 @@ def run(options: Options) -> Outcome:
         "DEMO_WEBHOOK_SECRET": WEBHOOK_SECRET,
         "LOG_LEVEL": "INFO",
     }
-    with running_cinema(folder=options.folder / "cinema", prepare=MIGRATE, **settings) as cinema:
-        return asyncio.run(Soak(options, cinema).run())
+    stripe = StripeServer(seed=zlib.crc32(options.seed.encode()), behaviour=Behaviour(**STRIPE))
+    with stripe.running(), running_proxy(stripe.address.removeprefix("http://")) as road:
+        settings |= {
+            "PAYMENT_PROVIDERS": "demo,stripe",
+            "STRIPE_SECRET_KEY": stripe.key,
+            "STRIPE_WEBHOOK_SECRETS": ",".join(stripe.behaviour.secrets),
+            "STRIPE_API_BASE": f"http://127.0.0.1:{road.port}",
+        }
+        with running_cinema(folder=options.folder / "cinema", prepare=MIGRATE, **settings) as cinema:
+            return asyncio.run(Soak(options, cinema, stripe, road).run())
 
 
 class Soak:
     """One run against a cinema that stands."""
 
-    def __init__(self, options: Options, cinema: Cinema) -> None:
+    def __init__(self, options: Options, cinema: Cinema, stripe: StripeServer, road_to_stripe: Proxy) -> None:
         self.options = options
         self.cinema = cinema
+        self.stripe = stripe
+        self.road_to_stripe = road_to_stripe
         regular, short, self.probed, self.spare = json.loads(cinema.python(PREPARE).splitlines()[-1])
         numbers = [*range(1, ROW.count("s") + 1)]
         self.world = World(
@@ -212,7 +235,8 @@ class Soak:
 
     async def _strike_always(self) -> None:
         dice = self.world.dice("faults")
-        kinds = chosen_faults(faults.all_faults(self.cinema, self.world.dice("cuts")), self.options.mix)
+        every = faults.all_faults(self.cinema, self.stripe, self.road_to_stripe, self.world.dice("cuts"))
+        kinds = chosen_faults(every, self.options.mix)
         await pause(min(3.0, self.options.seconds / 10), self.world.over)
         bag: list[Fault] = []
         while kinds and not self.world.over.is_set():
@@ -238,7 +262,7 @@ class Soak:
         healed = time.monotonic()
         recovered = await self._recovered()
         server = self.cinema.web[fault.web_away].name if fault.web_away is not None else ""
-        self.struck.append(Struck(fault.name, began, healed, recovered, fault.database_away, server))
+        self.struck.append(Struck(fault.name, began, healed, recovered, fault.database_away, server, fault.area))
         if recovered is None:
             what = f"{RECOVERS_WITHIN:.0f} s after “{fault.name}” was healed the house was not well"
             self.violations.append(Violation("I9", what))
@@ -383,7 +407,11 @@ class Soak:
     # --- Measuring ---------------------------------------------------------------------------------------------------
 
     async def _measure(self) -> None:
-        while not self.closed.is_set():
+        for web in itertools.cycle(self.cinema.web):
+            if self.closed.is_set():
+                return
+            # A proxy in front would give its notices to this one and to that one.
+            self.stripe.webhook = f"{web.address}/api/v1/payments/stripe/webhook"
             await asyncio.to_thread(self.meter.read)
             await pause(1, self.closed)
 
@@ -412,8 +440,8 @@ class Soak:
 
     async def _quiet(self) -> None:
         """Return when nothing is under way any more: no payment, no refund, no hold that has run out (I9)."""
-        # So long short holds may still run out.
-        await asyncio.sleep(SHORT_HOLD + 1.0)
+        # So long short holds may still run out, and buyers may still pay.
+        await asyncio.sleep(max(SHORT_HOLD, LATEST_PAYMENT) + 1.0)
         deadline = time.monotonic() + QUIET_WITHIN
         while stuck := await asyncio.to_thread(self._under_way):
             if time.monotonic() > deadline:
@@ -435,20 +463,38 @@ class Soak:
         last = json.loads(await asyncio.to_thread(self._checked))
         asked_at = time.monotonic()
         down = [(fault.began, fault.over) for fault in self.struck if fault.database_away]
+        # The house leaves a provider that did not answer alone for 5 s.
+        away = [fault for fault in self.struck if fault.area == faults.PROVIDER]
+        silence = [(fault.began, fault.over + PROVIDER_RESTS) for fault in away]
+        unavailable = dict.fromkeys(("buy, stripe", "buy, stripe, again", "cancel"), silence)
         servers: dict[str, list[tuple[float, float]]] = {}
         for fault in self.struck:
             if fault.server_away:
                 servers.setdefault(fault.server_away, []).append((fault.began, fault.over))
-        bookings = [LastBooking(name, hold, status, frozenset(codes)) for name, hold, status, codes in last["bookings"]]
+        bookings = [
+            LastBooking(name, hold, status, frozenset(codes)) for name, hold, status, codes, *_ in last["bookings"]
+        ]
         seats = {(showtime, code): LastSeat(status, hold) for showtime, code, status, hold in last["seats"]}
         promises = self.world.promises
         return [
             *(Violation("the house", wrong) for wrong in last["wrong"]),
-            *promises.violations(database_down=down, servers_down=servers),
+            *promises.violations(database_down=down, servers_down=servers, unavailable=unavailable),
+            *self._money_that_differs(last["bookings"]),
             *promises.violations_at_the_end(bookings=bookings, seats=seats, asked_at=asked_at),
             *(Violation("the contract", f"{what} ({times} times)") for what, times in self._surprises()),
             *measuring.growth(self.meter.readings),
             *await self._maps_that_differ(),
+        ]
+
+    def _money_that_differs(self, bookings: list[list[Any]]) -> list[Violation]:
+        """I6: what Stripe has kept of each booking is what the house says that it has."""
+        orders = self.stripe.books()["orders"]
+        kept = {order: told["captured"] - told["refunded"] for order, told in orders.items()}
+        house = {reference: money for reference, *_, provider, money in bookings if provider == "stripe"}
+        return [
+            Violation("I6", f"Stripe has {kept.get(order, 0)} of {order}, and the house {house.get(order, 0)}")
+            for order in sorted({*kept, *house})
+            if kept.get(order, 0) != house.get(order, 0)
         ]
 
     def _checked(self) -> str:

@@ -328,6 +328,14 @@ def test_a_server_that_is_down_gives_no_wrong_answer_either(history: History) ->
     assert found(history, servers_down={"web1": [(9, 10)]}) == ["I10"]
 
 
+def test_what_needs_somebody_else_may_be_unavailable(history: History) -> None:
+    history.no_answer("ada", (10, 11), kind="cancel", status=503)
+    assert found(history, unavailable={"cancel": [(9, 12)]}) == []
+    assert found(history, unavailable={"lock": [(9, 12)]}) == ["I10"]
+    history.no_answer("ada", (10, 11), kind="cancel", status=500)
+    assert found(history, unavailable={"cancel": [(9, 12)]}) == ["I10"]
+
+
 def test_answers_are_counted(history: History) -> None:
     history.answered("lock", "201")
     history.refused(kind="lock", status=409, code="seat_held")

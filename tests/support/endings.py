@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from django.utils import timezone
+
 from bookings.models import Booking, BookingStatus, DemoPayment, PaymentStatus
 from bookings.services import settle_overdue_payments
 from seating.models import Hold, Seat, SeatStatus
@@ -39,7 +41,8 @@ def come_to_rest(booking: Booking, provider: FlakyDemo) -> None:
     let_try_again(booking)
     settle_overdue_payments()
     hold = Hold.objects.get(pk=booking.hold_id)
-    if hold.ended_at is None and not hold.paying:
+    # One that has run out may have been overtaken, and must not seem to have lived longer than that.
+    if hold.ended_at is None and not hold.paying and hold.expires_at > timezone.now():
         run_out(hold.pk)
     expire_holds(showtime_id=booking.showtime_id)
 

@@ -22,7 +22,7 @@ from seating.services.seat_changes import free
 from tests.support import planting
 from tests.support.planting import Function, MutantLost, Part, Script, Statement, Value
 
-__all__ = ["CATALOGUE", "Meanwhile", "Mutant", "MutantLost", "plant_for_good", "planted"]
+__all__ = ["CATALOGUE", "OF_THE_RACES", "Meanwhile", "Mutant", "MutantLost", "plant_for_good", "planted"]
 
 Call = Callable[..., Any]
 # What is let go of is taken out again.
@@ -54,12 +54,12 @@ def planted(name: str) -> AbstractContextManager[None]:
     """Make a mistake until the end of the block.
 
     Args:
-        name: which one of the catalogue.
+        name: which one of the catalogue, or of those that only races look for.
 
     Raises:
         MutantLost: what is to be changed was not found, or nothing came by it.
     """
-    return planting.planted(name, CATALOGUE[name].parts)
+    return planting.planted(name, (CATALOGUE | OF_THE_RACES)[name].parts)
 
 
 def plant_for_good(name: str) -> None:
@@ -136,6 +136,17 @@ def _do_it_again(_do_once: Call) -> Call:
 
 def _say_yes(claim: Call) -> Call:
     return lambda **_: True
+
+
+def _release_whoever_has_come_back(release: Call) -> Call:
+    return lambda **given: release(**{**given, "only_if_left": False})
+
+
+def _see_nobody_paying(lock_holds: Call) -> Call:
+    def mutated(**given: Any) -> Any:
+        return {holder: dataclasses.replace(hold, paying=False) for holder, hold in lock_holds(**given).items()}
+
+    return mutated
 
 
 # --- The statements by what is in no other ----------------------------------------------------------------------------
@@ -315,13 +326,6 @@ _MUTANTS = (
         "I3",
         (Function("seating.services.idempotency.do_once", _do_it_again),),
     ),
-    # --- The house
-    Mutant(
-        "seats_made_while_the_showtime_goes",
-        "Nobody looks again whether the showtime is there whose seats have been made.",
-        "I10",
-        (Statement(r"FROM seating_showtime.*FOR KEY SHARE$", r"FROM .*", "WHERE %s > 0"),),
-    ),
     # --- Redis
     Mutant(
         "settle_writes_over_anothers_lock",
@@ -337,3 +341,73 @@ _MUTANTS = (
     ),
 )
 CATALOGUE = {mutant.name: mutant for mutant in _MUTANTS}
+
+# --- Guards that decide a race of two, and nothing else ---------------------------------------------------------------
+
+_OF_THE_RACES = (
+    Mutant(
+        "change_of_a_paying_hold",
+        "A hold is changed by its holder although it is being paid, or over.",
+        "I5",
+        (Function("seating.services.holding._changeable", lambda _: lambda hold: hold),),
+    ),
+    Mutant(
+        "leaving_a_paying_hold",
+        "A page that was closed is noted on a hold that is being paid.",
+        "I4",
+        (
+            Statement(
+                r"SET left_at = clock_timestamp\(\)", r"AND ended_at IS NULL AND NOT paying", "AND ended_at IS NULL"
+            ),
+        ),
+    ),
+    Mutant(
+        "let_go_without_looking_again",
+        "A left hold is let go of although its holder has been seen since.",
+        "I4",
+        (Function("seating.services.holding.release_seats", _release_whoever_has_come_back),),
+    ),
+    Mutant(
+        "sign_in_moves_what_is_paid",
+        "Whoever signs in takes along what is being paid.",
+        "I5",
+        (Function("seating.services.row_locks.lock_contending_holds", _see_nobody_paying),),
+    ),
+    Mutant(
+        "seats_read_without_their_lock",
+        "Seats are judged by what was read without waiting for whoever changes them.",
+        "I2",
+        (Statement(LOCK_SEATS, r"FOR NO KEY UPDATE\s*$", ""),),
+    ),
+    Mutant(
+        "hold_withdrawn_unlocked",
+        "The house takes back a hold by what was read without waiting for whoever changes it.",
+        "I4",
+        (Statement(r"FROM seating_hold\s+WHERE id = %\(hold\)s", r"FOR NO KEY UPDATE\s*$", ""),),
+    ),
+    Mutant(
+        "sale_at_a_closed_counter",
+        "Nobody looks under the counter's lock whether the showtime still sells.",
+        "I4",
+        (Statement(r"UPDATE seating_showtimesales SET seq", r"AND \(sales_open OR NOT", "AND (true OR NOT"),),
+    ),
+    Mutant(
+        "showtime_unlocked",
+        "A showtime is changed by what was read without its lock.",
+        "I4",
+        (Statement(r'FOR NO KEY UPDATE OF "seating_showtime"', r'FOR NO KEY UPDATE OF "seating_showtime"', ""),),
+    ),
+    Mutant(
+        "counter_unlocked",
+        "Whether a seat was ever held is asked without keeping sales away.",
+        "I4",
+        (Function("seating.services.showtimes._lock_counter", lambda _: lambda _showtime: 0),),
+    ),
+    Mutant(
+        "seats_made_while_the_showtime_goes",
+        "Nobody looks again whether the showtime is there whose seats have been made.",
+        "I10",
+        (Statement(r"FROM seating_showtime.*FOR KEY SHARE$", r"FROM .*", "WHERE %s > 0"),),
+    ),
+)
+OF_THE_RACES = {mutant.name: mutant for mutant in _OF_THE_RACES}

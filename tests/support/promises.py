@@ -304,14 +304,18 @@ class Promises:
         *,
         database_down: Iterable[Interval] = (),
         servers_down: Mapping[str, Iterable[Interval]] | None = None,
+        unavailable: Mapping[str, Iterable[Interval]] | None = None,
     ) -> list[Violation]:
         """Return what was not kept, by the answers alone.
 
         Args:
             database_down: from when to when PostgreSQL was away: server errors are excused then.
             servers_down: by a server's name, from when to when it was away: that it did not answer is excused then.
+            unavailable: by a kind of operation, from when to when 503 is its right answer, for it needs somebody else
+                who was away, as a payment provider.
         """
-        away = {name: list(intervals) for name, intervals in (servers_down or {}).items()}
+        away = {("0", name): list(intervals) for name, intervals in (servers_down or {}).items()}
+        away |= {("503", kind): list(intervals) for kind, intervals in (unavailable or {}).items()}
         return [
             *(Violation("I5", event.detail) for event in self._events if event.kind == "wrong"),
             *self._two_on_a_seat(),
@@ -376,15 +380,17 @@ class Promises:
             *(Violation("I5", f"the booking {name} was told with {[*map(_listed, told)]}") for name, told in changed),
         ]
 
-    def _server_errors(self, database: list[Interval], servers: Mapping[str, list[Interval]]) -> list[Violation]:
+    def _server_errors(
+        self, database: list[Interval], away: Mapping[tuple[str, str], list[Interval]]
+    ) -> list[Violation]:
         """I10."""
-        excused = [(begins, ends + SLACK) for begins, ends in database]
+        always = [(begins, ends + SLACK) for begins, ends in database]
         found = []
         for event in self._events:
             if event.kind == "failed":
                 kind, status, server = event.detail.split("|")
-                silence = servers.get(server, []) if status == "0" else []
-                if not any(begins <= event.received and event.sent <= ends for begins, ends in [*excused, *silence]):
+                excused = [*always, *away.get((status, server if status == "0" else kind), [])]
+                if not any(begins <= event.received and event.sent <= ends for begins, ends in excused):
                     said = "no answer" if status == "0" else status
                     what = f"{said} to {kind} by {server or 'a server'}, {event.sent:.3f}–{event.received:.3f}"
                     found.append(Violation("I10", what))

@@ -20,6 +20,42 @@ Work = Callable[[], Any]
 DEADLINE = 20
 
 
+class _Kept:
+    """Threads that wait for the next race, each with its open connection; there are none unless somebody keeps them."""
+
+    threads: ThreadPoolExecutor | None = None
+
+
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Let rivals keep their threads and connections until the end: for many small races, one after the other."""
+    most = 8
+    _Kept.threads = ThreadPoolExecutor(most)
+    try:
+        yield
+    finally:
+        threads, _Kept.threads = _Kept.threads, None
+        all_there = threading.Barrier(most)
+
+        def close() -> None:
+            # Nobody takes two.
+            all_there.wait(DEADLINE)
+            connections.close_all()
+
+        for _ in range(most):
+            threads.submit(close)
+        threads.shutdown()
+
+
+@contextmanager
+def _threads(count: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    if _Kept.threads:
+        yield _Kept.threads
+        return
+    with ThreadPoolExecutor(count) as threads:
+        yield threads
+
+
 def outcome_of(work: Work) -> Any:
     """Do it in this thread, with a connection of its own that is closed afterwards; a refusal is an outcome."""
     try:
@@ -27,7 +63,8 @@ def outcome_of(work: Work) -> Any:
     except Refusal as refusal:
         return refusal
     finally:
-        connections.close_all()
+        if not _Kept.threads:
+            connections.close_all()
 
 
 def race(*works: Work) -> list[Any]:
@@ -39,7 +76,7 @@ def race(*works: Work) -> list[Any]:
         start.wait(DEADLINE)
         return work()
 
-    with ThreadPoolExecutor(len(works)) as threads:
+    with _threads(len(works)) as threads:
         futures = [threads.submit(outcome_of, lambda work=work: run(work)) for work in works]
         return [future.result(DEADLINE) for future in futures]
 
@@ -47,7 +84,7 @@ def race(*works: Work) -> list[Any]:
 @contextmanager
 def in_background() -> Iterator[Callable[[Work], Future[Any]]]:
     """Yield what starts work in a thread of its own; its future has the outcome."""
-    with ThreadPoolExecutor() as threads:
+    with _threads() as threads:
         yield lambda work: threads.submit(outcome_of, work)
 
 
@@ -73,9 +110,12 @@ def rows_locked(statement: str, parameters: Sequence[Any]) -> Iterator[BaseDatab
 def until(true: Callable[[], object], *, within: float = DEADLINE) -> None:
     """Return as soon as something is true; fail when it is not within so many seconds."""
     ends_at = time.monotonic() + within
+    pause = 0.002
     while not true():
         assert time.monotonic() < ends_at, "it did not come true in time"
-        threading.Event().wait(0.002)
+        threading.Event().wait(pause)
+        # On a busy machine it takes its time, and more so if the asking never stops.
+        pause = min(1.5 * pause, 0.03)
 
 
 def waiters() -> int:
@@ -124,7 +164,8 @@ def in_line_at(statement: str, parameters: Sequence[Any], *works: Work) -> list[
             for work in works:
                 futures.append(start(work))
                 until(lambda: futures[-1].done() or waiters() >= sum(not future.done() for future in futures))
-            assert waiters(), "nobody has waited for these rows"
+            if not waiters():
+                raise RuntimeError("Nobody has waited for these rows: the rivals have not met.")
         return [future.result(DEADLINE) for future in futures]
 
 

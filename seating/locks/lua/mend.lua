@@ -142,8 +142,11 @@ for i, lock in ipairs(locks) do
         if not lock.score or math.abs(lock.score - now - lock.pttl) > tolerance then
             change_line(i, lock)
         end
-    elseif lock.score then
+    elseif lock.score and tonumber(lock.score) > now + tolerance then
         change_line(i, lock)
+    elseif lock.score and mends then
+        -- The lock has ended by itself, and its line says so.
+        redis.call('ZREM', index, lock.code)
     end
 end
 if longest > 0 and index_pttl < longest then

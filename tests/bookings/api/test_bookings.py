@@ -333,6 +333,14 @@ class TestHoldToken:
         body = {"showtime_id": showtime.pk, "seats": ["A1"], "payment": DEMO, "contact": CONTACT}
         assert phone.post("bookings/confirm", body).status_code == 201
 
+    def test_it_tells_nothing_of_the_same_seats_bought_with_a_later_hold(
+        self, ben: Caller, phone: Caller, held: dict[str, Any], showtime: Showtime
+    ) -> None:
+        ben.client.delete(f"/api/v1/holds/{held['hold_id']}", headers=ben.headers)
+        assert ben.buy(ben.hold(showtime, "A1")).status_code == 201
+        body = {"showtime_id": showtime.pk, "seats": ["A1"], "payment": DEMO, "contact": CONTACT}
+        refused(phone.post("bookings/confirm", body), 410, "hold_expired")
+
     def test_it_buys_nothing_else(self, ben: Caller, phone: Caller) -> None:
         other = ben_at_another_showtime(ben)
         refused(phone.buy(other, contact=CONTACT), 404, "not_found")

@@ -15,6 +15,7 @@ from tests.support.buying import (
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
+    books,
     buy,
     capture_silently,
     close_window,
@@ -64,6 +65,19 @@ class TestAsking:
         payment = Payment.objects.get()
         assert payment.redirect_url == f"/payments/demo/{payment.provider_reference}/"
         assert payment.provider_reference == DemoPayment.objects.get().reference
+
+    def test_asked_before_it_has_begun_the_buyer_is_still_told_where_to_pay(
+        self, showtime: Showtime, ada: Holder, provider: FlakyDemo
+    ) -> None:
+        provider.away = {"create"}
+        held = hold(showtime, ada, "A1").hold
+        with refused(ErrorCode.UNAVAILABLE):
+            buy(held, "stall")
+        ask_about_payment(reference=Booking.objects.get().reference)
+        provider.away = set()
+        there = books(again := buy(held, "stall").booking)
+        assert again.payment.redirect_url == f"/payments/demo/{there.reference}/"
+        assert again.payment.provider_reference == there.reference
 
     def test_changes_nothing_while_there_is_nothing_new(self, pending: Booking) -> None:
         ask_about_payment(reference=pending.reference)

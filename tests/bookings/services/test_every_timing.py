@@ -23,6 +23,7 @@ from bookings.services import (
     call_off_showtime,
     cancel_booking,
     cancel_booking_for_house,
+    cancel_bookings_of_showtime,
     receive_notice,
     settle_overdue_payments,
     start_booking,
@@ -30,7 +31,6 @@ from bookings.services import (
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
-from cinebook.core.outbox import deliver_effects
 from seating.models import BlockReason, Holder, IdempotencyRecord, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.services import Answer, NamedRequest, answer_once, block_seats, keep_answer, stop_sales
@@ -266,7 +266,7 @@ class TestLateMoney:
                 cancel_booking_for_house(reference=booking.reference)
             case _:
                 call_off_showtime(showtime_id=booking.showtime_id)
-                deliver_effects()
+                cancel_bookings_of_showtime(showtime_id=booking.showtime_id)
         assert now(booking) == (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
         capture_and_tell(booking)
         answer()

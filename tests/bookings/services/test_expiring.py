@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from bookings import payments
@@ -12,6 +13,8 @@ from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
 from bookings.selectors.purchases import payments_due
 from bookings.services import cancel_booking, expire_payment, settle_overdue_payments
 from cinebook.core.errors import ErrorCode
+from cinebook.core.models import Effect, EffectStatus
+from cinebook.core.outbox import deliver_effects
 from seating.events import HoldExpired, SeatsChanged
 from seating.models import Hold, HoldEnd, Holder, SeatStatus, Showtime
 from seating.services import expire_holds
@@ -122,6 +125,39 @@ def test_what_ended_while_the_provider_was_asked_stays_as_it_is(
 
 
 class TestProviderAway:
+    def test_it_is_told_after_the_grace_as_soon_as_it_is_back(
+        self, showtime: Showtime, pending: Booking, provider: FlakyDemo
+    ) -> None:
+        provider.away = {"cancel"}
+        close_window(pending, grace=True)
+        settle_overdue_payments()
+        deliver_effects()
+        assert (now(pending), books(pending).status) == (EXPIRED, PaymentStatus.PENDING)
+
+        provider.away = set()
+        Effect.objects.filter(status=EffectStatus.WAITING).update(next_attempt_at=timezone.now())
+        deliver_effects()
+        assert (now(pending), books(pending).status) == (EXPIRED, PaymentStatus.CANCELLED)
+        assert not Effect.objects.filter(status=EffectStatus.WAITING).exists()
+        assert_bought_right(showtime)
+
+    def test_money_that_it_took_unheard_after_the_grace_is_given_back(
+        self, showtime: Showtime, ben: Holder, pending: Booking, provider: FlakyDemo
+    ) -> None:
+        provider.away = {"cancel"}
+        close_window(pending, grace=True)
+        settle_overdue_payments()
+        hold(showtime, ben, "A1")
+        capture_silently(pending)
+
+        provider.away = set()
+        Effect.objects.filter(status=EffectStatus.WAITING).update(next_attempt_at=timezone.now())
+        deliver_effects()
+        assert now(pending) == (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
+        assert provider.calls.count("refund") == 1
+        assert_bought_right(showtime)
+        assert_provider_agrees()
+
     def test_it_is_asked_again_after_a_while_and_released_after_the_grace(
         self, showtime: Showtime, pending: Booking, provider: FlakyDemo
     ) -> None:

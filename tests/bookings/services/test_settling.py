@@ -338,6 +338,23 @@ class TestAfterADecline:
         assert_bought_right(showtime)
         assert_provider_agrees()
 
+    @pytest.mark.parametrize("token", ["stall", "succeed"])
+    def test_so_it_does_while_other_seats_of_the_hold_are_paid_or_bought(
+        self, showtime: Showtime, ada: Holder, declined: Booking, token: str
+    ) -> None:
+        """The declined seats are free again, but the hold is another booking's now."""
+        hold(showtime, ada, "C1")
+        release(showtime, ada, "A1", "A2")
+        again = buy(own_hold(holder_id=ada.pk, hold_id=declined.hold_id), token).booking
+        stands = now(again)
+        capture_silently(declined)
+        tell(declined, PaymentStatus.CAPTURED, "evt_late")
+
+        assert (now(declined), now(again)) == (REFUNDED, stands)
+        assert seat(showtime, "C1").hold_id == again.hold_id
+        assert seat(showtime, "A1").status == SeatStatus.AVAILABLE
+        assert_bought_right(showtime)
+
 
 class TestAfterGivingUp:
     def test_who_has_given_it_up_gets_the_money_and_not_the_seats(

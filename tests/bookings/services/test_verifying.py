@@ -698,6 +698,14 @@ def test_an_attempt_that_is_under_way_is_no_difference(house: House, redis: Redi
     assert found() == set()
 
 
+def test_the_line_of_a_lock_that_has_ended_by_itself_is_no_difference(house: House, redis: Redis) -> None:
+    redis.zadd(index_key(house), {"C3": 1})
+
+    assert found() == set()
+    assert repair_seats().repaired == []
+    assert redis.zscore(index_key(house), "C3") is None, "it is tidied up without a word"
+
+
 def test_without_redis_the_rest_is_compared_and_it_says_so(house: House, without_redis: None) -> None:
     house.seat("C3", status="BLOCKED", block_reason="broken")
 
