@@ -48,6 +48,8 @@ def load_demo(*, now: dt.datetime | None = None) -> Loaded:
         What was made; all zeros when nothing was missing.
     """
     with connection.cursor() as cursor:
+        # Nobody is kept waiting by whoever waits here, and the first start takes its time.
+        cursor.execute("SET LOCAL lock_timeout = '60s'")
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
     return Loaded(
         categories=_make_categories(),

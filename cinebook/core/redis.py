@@ -33,10 +33,9 @@ log = structlog.get_logger(__name__)
 ANSWER_SECONDS = 0.2
 # What a healthy Redis takes for a command at the most; however many there are, such ones do not count.
 HEALTHY_SECONDS = 0.01
-# Whoever takes longer so many times in a row costs more time than it saves, and is left alone like one that does not
-# answer. Once or twice says nothing of Redis: on a busy machine it is we who came late to read the answer.
-SLOW_SECONDS = 0.05
-SLOW_IN_A_ROW = 3
+# Whoever takes longer costs more time than it saves, and is left alone like one that does not answer. Half of it says
+# nothing of Redis: on a busy machine it is we who come late to read the answer.
+SLOW_SECONDS = 0.1
 REST_SECONDS = 1.0
 
 Answer = TypeVar("Answer")
@@ -55,8 +54,7 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rests_until = 0.0
-        self._slow_in_a_row = 0
-        # How many commands have failed since this process began.
+        # How many commands have failed or were left out since this process began.
         self.failures = 0
 
     def admits(self) -> bool:
@@ -77,15 +75,10 @@ class Breaker:
             self._rests_until = time.monotonic() + REST_SECONDS
             return first
 
-    def is_too_slow(self, took: float) -> bool:
-        """Return whether an answer was the last of too many slow ones.
-
-        Args:
-            took: how long it took, in seconds.
-        """
-        # Unlocked, since it does not matter when two threads count one for the other.
-        self._slow_in_a_row = self._slow_in_a_row + 1 if took > SLOW_SECONDS else 0
-        return self._slow_in_a_row >= SLOW_IN_A_ROW
+    def passed_over(self) -> None:
+        """Count a command that was left out for lack of time: what it would have written is missing."""
+        with self._lock:
+            self.failures += 1
 
     def answered(self) -> bool:
         """Let everybody through again; return whether it was thought to be away until now."""
@@ -214,7 +207,10 @@ def _script(url: str, path: Path) -> Callable[..., Any]:
 
 def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
     breaker, patience = _breaker(url), _patience.get()
-    if (patience and patience.left <= 0) or not breaker.admits():
+    if patience and patience.left <= 0:
+        breaker.passed_over()
+        raise RedisAway
+    if not breaker.admits():
         raise RedisAway
     began = time.monotonic()
     token = _ends_at.set(began + (min(seconds, patience.left) if patience else seconds))
@@ -233,9 +229,9 @@ def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
         took = time.monotonic() - began
         if patience and took > HEALTHY_SECONDS:
             patience.left -= took
-    if seconds <= ANSWER_SECONDS and breaker.is_too_slow(took):
+    if seconds <= ANSWER_SECONDS and took > SLOW_SECONDS:
         if breaker.failed():
-            log.warning("redis.away", error=f"It is slow: the last answer took {took:.3f} s.")
+            log.warning("redis.away", error=f"It took {took:.3f} s to answer.")
     elif breaker.answered():
         log.info("redis.back")
     return answer

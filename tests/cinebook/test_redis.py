@@ -209,7 +209,7 @@ class TestAway:
 class TestPatience:
     """The commands of a request wait for a fifth of a second in all, however slow each of them is."""
 
-    @pytest.mark.parametrize(("late", "answers"), [(0.03, door.SLOW_IN_A_ROW), (0.15, 1), (0.5, 0)])
+    @pytest.mark.parametrize(("late", "answers"), [(0.03, 1), (0.15, 1), (0.5, 0)])
     def test_whoever_is_slow_is_soon_left_alone(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, late: float, answers: int
     ) -> None:

@@ -76,7 +76,7 @@ FAULTS = {
     "refuses": road("refuse"),
     "resets": road("reset"),
     "says nothing": road("stall"),
-    "is slow": road("delay", seconds=0.03),
+    "is slow": road("delay", seconds=0.06),
     "is too slow": road("delay", seconds=0.15),
     "breaks off": road("cut", after=60),
     "does not hear": road("drop", direction="up"),
