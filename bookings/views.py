@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from bookings.forms import CheckoutForm
 from bookings.identity import visitor
-from bookings.models import Booking, BookingStatus, PaymentStatus
+from bookings.models import LIVE, Booking, BookingStatus, PaymentStatus
 from bookings.selectors.mail_links import is_sealed
 from bookings.selectors.offers import seats_offered_instead
 from bookings.selectors.purchases import bookings, cancellable_until, own_booking, own_bookings, purchase_of_hold
@@ -46,8 +46,6 @@ from seating.services import hold_seats, stay
 
 # How many bookings of the past a page shows.
 EARLIER = 20
-# What a booking may be that is still to come.
-STANDING = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
 # Where a session keeps which bookings its visitor has opened by the links of their mails, and how many at the most.
 OPENED = "opened_bookings"
 MOST_OPENED = 20
@@ -145,7 +143,7 @@ def cancel(request: HttpRequest, reference: str) -> HttpResponse:
             messages.error(request, error_body(refusal)["detail"])
         return redirect(found)
     too_late = found.status == BookingStatus.CONFIRMED and timezone.now() > cancellable_until(found)
-    if too_late or found.status not in STANDING:
+    if too_late or found.status not in LIVE:
         return redirect(found)
     return render(request, "bookings/cancel_booking.html", {"booking": found, "showtime": found.showtime})
 
@@ -158,7 +156,7 @@ def my_bookings(request: HttpRequest) -> HttpResponse:
     if claimant is None:
         return render(request, "bookings/my_bookings.html")
     own = own_bookings(holder_id=claimant.holder_id)
-    to_come = {"status__in": STANDING, "showtime__ends_at__gt": timezone.now()}
+    to_come = {"status__in": LIVE, "showtime__ends_at__gt": timezone.now()}
     return render(
         request,
         "bookings/my_bookings.html",

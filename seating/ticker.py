@@ -1,4 +1,4 @@
-"""The door of the clock: once a second each web process ends the holds whose time is over, or whose page was left.
+"""The doors of the clock: once a second each web process ends holds that are over or left, and sees to the locks.
 
 So a seat that has run out reads `available` within about a second. Whichever process comes first does it; the others
 pass over what it is busy with. Should no process tick, the next person who wants the seat takes it over, and the

@@ -15,14 +15,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from bookings.models import Booking, BookingStatus, Payment, Ticket
+from bookings.models import LIVE, Booking, BookingStatus, Payment, Ticket
 from bookings.services import cancel_booking_for_house
 from cinebook.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from cinebook.core.errors import Refusal
 from seating.admin import ask, in_words
 from seating.templatetags.money import money
-
-LIVE = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
 
 
 class TicketInline(ReadOnlyInline):

@@ -39,6 +39,10 @@ class BookingStatus(models.TextChoices):
     REFUNDED = "REFUNDED", _("refunded")
 
 
+# A booking that is live has its seats; any other has given them back.
+LIVE = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
+
+
 class Booking(models.Model):
     """Seats bought, or being paid."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from bookings.models import Booking, BookingStatus
+from bookings.models import LIVE, Booking
 from seating.selectors.best_seats import equal_seats
 from seating.selectors.programme import sales_state
 
@@ -26,7 +26,7 @@ def seats_offered_instead(booking: Booking) -> list[list[str]]:
     since = Booking.objects.filter(
         holder=booking.holder_id,
         showtime=booking.showtime_id,
-        status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED],
+        status__in=LIVE,
         pk__gt=booking.pk,
     )
     if since.exists():

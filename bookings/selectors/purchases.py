@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from bookings.models import Booking, BookingStatus, Ticket
+from bookings.models import LIVE, Booking, BookingStatus, Ticket
 from bookings.models.bookings import REFERENCE
 from cinebook.core.errors import ErrorCode, Refusal
 
@@ -156,7 +156,7 @@ class CancelledBookings:
 def cancelled_bookings_at(showtime_id: int) -> CancelledBookings:
     """Return how far the cancelling of a showtime has come."""
     counted = Booking.objects.filter(showtime=showtime_id).aggregate(
-        to_cancel=Count("pk", filter=Q(status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED])),
+        to_cancel=Count("pk", filter=Q(status__in=LIVE)),
         to_refund=Count("pk", filter=Q(status=BookingStatus.REFUND_DUE)),
         refunded=Count("pk", filter=Q(status=BookingStatus.REFUNDED)),
     )

@@ -17,7 +17,7 @@ from bookings.services.giving_up import give_up_payment
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import receive_notice, settle_payment
-from bookings.services.verifying import Finding, Report, missing_showtimes, repair, verify
+from bookings.services.verifying import Finding, Report, missing_showtimes, repair_seats, verify_seats
 
 __all__ = [
     "Attendee",
@@ -44,10 +44,10 @@ __all__ = [
     "missing_showtimes",
     "receive_notice",
     "reconcile",
-    "repair",
+    "repair_seats",
     "settle_overdue_payments",
     "settle_payment",
     "start_booking",
     "tell_demo_notices",
-    "verify",
+    "verify_seats",
 ]

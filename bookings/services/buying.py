@@ -15,10 +15,10 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
-from bookings.models import Booking, BookingStatus, Payment, PaymentStatus, Ticket
+from bookings.models import LIVE, Booking, BookingStatus, Payment, PaymentStatus, Ticket
 from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
-from bookings.services.purchases import order_of
+from bookings.services.purchases import RETRY_AFTER_PROVIDER, order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
@@ -27,8 +27,6 @@ from seating.services import Begun, HoldInPayment, NamedRequest, Once, begin_pay
 
 log = structlog.get_logger(__name__)
 
-# After how many seconds to ask again when the provider could not be reached.
-RETRY_AFTER_PROVIDER = 5
 # The bookings that a repeated request for the same seats means: those that stand, or have cost money.
 BOUGHT = (BookingStatus.PENDING, BookingStatus.CONFIRMED, BookingStatus.REFUND_DUE, BookingStatus.REFUNDED)
 
@@ -242,9 +240,7 @@ def _bought_seats(
 
     Whoever shows the token of a hold is told nothing of another one, though its holder bought the same seats with that.
     """
-    live = Booking.objects.filter(
-        holder=holder_id, showtime=showtime_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
-    )
+    live = Booking.objects.filter(holder=holder_id, showtime=showtime_id, status__in=LIVE)
     if hold_id:
         live = live.filter(hold=hold_id)
     for booking in live:

@@ -7,7 +7,7 @@ import functools
 
 import structlog
 
-from bookings.models import Booking, BookingStatus, Payment, PaymentStatus
+from bookings.models import LIVE, Booking, BookingStatus, Payment, PaymentStatus
 from bookings.payments import ProviderAway
 from bookings.selectors.purchases import (
     bookings,
@@ -18,7 +18,14 @@ from bookings.selectors.purchases import (
 )
 from bookings.services.expiring import cancel_at_provider
 from bookings.services.mailing import Mail, write_mail
-from bookings.services.purchases import LockedPurchase, lock_purchase, order_of, write_refund_due, write_unpaid
+from bookings.services.purchases import (
+    RETRY_AFTER_PROVIDER,
+    LockedPurchase,
+    lock_purchase,
+    order_of,
+    write_refund_due,
+    write_unpaid,
+)
 from bookings.services.refunding import carry_out_refund
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
@@ -37,13 +44,8 @@ from seating.services import (
 
 log = structlog.get_logger(__name__)
 
-# After how many seconds to ask again when the provider could not be reached.
-RETRY_AFTER_PROVIDER = 5
-
-
 # The effect that brings the cancelling of a showtime to its end.
 CALL_OFF = "bookings.call_off_showtime"
-LIVE = (BookingStatus.PENDING, BookingStatus.CONFIRMED)
 
 
 class StillToDo(Exception):  # noqa: N818 - a state of the world

@@ -10,15 +10,12 @@ from bookings.models import Booking, BookingStatus, PaymentStatus
 from bookings.payments import ProviderAway
 from bookings.selectors.purchases import own_booking
 from bookings.services.expiring import cancel_at_provider
-from bookings.services.purchases import lock_purchase, order_of, write_unpaid
+from bookings.services.purchases import RETRY_AFTER_PROVIDER, lock_purchase, order_of, write_unpaid
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.services import resume_hold, run_sale
 
 log = structlog.get_logger(__name__)
-
-# After how many seconds to ask again when the provider could not be reached.
-RETRY_AFTER_PROVIDER = 5
 
 
 def give_up_payment(*, holder_id: int, reference: str) -> Booking:

@@ -21,6 +21,8 @@ from seating.services import BookedHold, demand_transaction, run_sale
 
 # How long a payment is left alone after its provider was asked, in seconds.
 RETRY_SECONDS = 30
+# After how many seconds to ask again when the provider could not be reached.
+RETRY_AFTER_PROVIDER = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

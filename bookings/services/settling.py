@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 from django.db import connection
 
-from bookings.models import Booking, BookingStatus, PaymentStatus
+from bookings.models import LIVE, Booking, BookingStatus, PaymentStatus
 from bookings.payments import BadNotice, Notice, Order, PaymentState, provider_named
 from bookings.services.mailing import Mail
 from bookings.services.purchases import (
@@ -171,9 +171,7 @@ def _sell(purchase: LockedPurchase) -> bool:
 
 def _is_bought_otherwise(purchase: LockedPurchase) -> bool:
     """Return whether the hold has become another booking since, perhaps of other seats: it has one at a time."""
-    live = Booking.objects.filter(
-        hold=purchase.booking.hold_id, status__in=[BookingStatus.PENDING, BookingStatus.CONFIRMED]
-    )
+    live = Booking.objects.filter(hold=purchase.booking.hold_id, status__in=LIVE)
     return live.exclude(pk=purchase.booking.pk).exists()
 
 

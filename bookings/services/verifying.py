@@ -76,11 +76,11 @@ class Report:
         return dataclasses.asdict(self)
 
 
-def verify(showtimes: Collection[int] | None = None) -> Report:
+def verify_seats(*, showtime_ids: Collection[int] | None = None) -> Report:
     """Compare everything with everything.
 
     Args:
-        showtimes: the ids of those that are asked about; None for all.
+        showtime_ids: of those that are asked about; None for all.
 
     Returns:
         The report; its findings are empty if all is well.
@@ -92,7 +92,7 @@ def verify(showtimes: Collection[int] | None = None) -> Report:
     report = Report()
     checked: Counter[str] = Counter()
     unsettled: list[tuple[Invariant, Violation]] = []
-    for batch in _batches(showtimes):
+    for batch in _batches(showtime_ids):
         with _one_moment():
             checked.update(_counts(batch))
             for invariant in INVARIANTS:
@@ -102,12 +102,12 @@ def verify(showtimes: Collection[int] | None = None) -> Report:
                 else:
                     report.findings += [_finding(invariant, count, some) for count, some in found]
         del report.findings[MOST_FINDINGS:]
-    if showtimes is None:
+    if showtime_ids is None:
         with _one_moment():
             for invariant in HOUSE_INVARIANTS:
                 report.findings += [_finding(invariant, count, some) for count, some in _ask(invariant, ())]
     report.findings += _settled(unsettled)
-    redis = compare_redis(showtime_ids=showtimes)
+    redis = compare_redis(showtime_ids=showtime_ids)
     if redis is None:
         report.redis = "away"
     else:
@@ -118,20 +118,20 @@ def verify(showtimes: Collection[int] | None = None) -> Report:
     return report
 
 
-def missing_showtimes(showtimes: Collection[int]) -> list[int]:
+def missing_showtimes(*, showtime_ids: Collection[int]) -> list[int]:
     """Return which of the ids are no showtime's."""
-    known = Showtime.objects.filter(pk__in=showtimes).values_list("pk", flat=True)
-    return sorted(set(showtimes) - set(known))
+    known = Showtime.objects.filter(pk__in=showtime_ids).values_list("pk", flat=True)
+    return sorted(set(showtime_ids) - set(known))
 
 
-def repair(showtimes: Collection[int] | None = None) -> Report:
+def repair_seats(*, showtime_ids: Collection[int] | None = None) -> Report:
     """Put right what may be, as the reconciler does, and verify once more.
 
     That is what is stuck or has run out, the audit of seats that their holds do not have, and Redis: never a sale,
     never money, never the ledger's past.
 
     Args:
-        showtimes: the ids of those that are repaired; None for all.
+        showtime_ids: of those that are repaired; None for all.
 
     Returns:
         The report of what is left, and what was repaired, line by line.
@@ -139,15 +139,15 @@ def repair(showtimes: Collection[int] | None = None) -> Report:
     Raises:
         OperationalError: PostgreSQL is away. What was done by then is done.
     """
-    done = free_holds_paid_for_nothing(showtime_ids=showtimes)
-    seats = reconcile_seats(showtime_ids=showtimes)
-    report = verify(showtimes)
+    done = free_holds_paid_for_nothing(showtime_ids=showtime_ids)
+    seats = reconcile_seats(showtime_ids=showtime_ids)
+    report = verify_seats(showtime_ids=showtime_ids)
     report.repaired = [*done, *seats.done]
     report.failures = seats.failures
     return report
 
 
-def _batches(showtimes: Collection[int] | None) -> Iterator[list[int]]:
+def _batches(showtime_ids: Collection[int] | None) -> Iterator[list[int]]:
     """Yield the showtimes, in batches of about the same work."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -158,7 +158,7 @@ def _batches(showtimes: Collection[int] | None) -> Iterator[list[int]]:
             WHERE %(all)s OR showtime.id = ANY(%(showtimes)s::bigint[])
             ORDER BY showtime.id
             """,
-            {"all": showtimes is None, "showtimes": list(showtimes or ())},
+            {"all": showtime_ids is None, "showtimes": list(showtime_ids or ())},
         )
         rows = cursor.fetchall()
     batch: list[int] = []

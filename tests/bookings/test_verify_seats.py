@@ -109,7 +109,7 @@ def test_a_repair_tells_line_by_line_what_it_did(held: HeldSeats, redis: Redis) 
 
 
 def test_where_all_agree_a_repair_does_nothing(held: HeldSeats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bookings.management.commands.verify_seats.repair", None)
+    monkeypatch.setattr("bookings.management.commands.verify_seats.repair_seats", None)
 
     assert run("--repair")[0] == 0
 

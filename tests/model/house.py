@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connection
-from pytest_django import Settings
 
 from bookings.models import Booking, DemoPayment, PaymentStatus
 from bookings.services import (
@@ -21,19 +20,17 @@ from bookings.services import (
     reconcile,
     settle_overdue_payments,
     start_booking,
-    verify,
+    verify_seats,
 )
 from cinebook.core.errors import Refusal
 from cinebook.core.redis import locks_failures
 from seating import services
 from seating.locks import keys
 from seating.models import BlockReason
-from tests import settings as own
 from tests.model.model import Cinema
 from tests.model.notices import FORGED, header_of, notice, send
 from tests.model.product import OTHERS, PEOPLE, SHOWS, STRETCHES, Product
 from tests.model.seats import Refused
-from tests.support.asking import NOWHERE
 from tests.support.buying import FlakyDemo, purchase
 from tests.support.locks import assert_redis_says_what_postgresql_says
 from tests.support.passing_time import let_pass
@@ -49,8 +46,8 @@ Outcome = tuple[str, Any]
 class House(Product):
     """The cinema of the model, and the one of the product."""
 
-    def __init__(self, provider: FlakyDemo, settings: Settings) -> None:
-        super().__init__(provider, settings)
+    def __init__(self, provider: FlakyDemo) -> None:
+        super().__init__(provider)
         self.cinema = Cinema(shows=SHOWS, stretches=STRETCHES, others=OTHERS)
         self.steps = 0
         # Whether both have come to the same so far.
@@ -69,7 +66,9 @@ class House(Product):
         self.reconcile()
         self.compare_closely(self.cinema)
         # What was told against the provider's own books stands against them.
-        found = [finding for finding in verify().findings if not (self.contradicted and "books" in finding.violation)]
+        found = [
+            finding for finding in verify_seats().findings if not (self.contradicted and "books" in finding.violation)
+        ]
         assert found == []
 
     # --- Holding
@@ -289,8 +288,7 @@ class House(Product):
         self._redis.flushdb()
 
     def redis_goes_or_comes(self, *, up: bool) -> None:
-        self._redis_is_up = up
-        self._settings.REDIS_URL = own.REDIS_URL if up else NOWHERE
+        self._let_redis_be(up=up)
 
     def damage_a_lock(self, show: int, code: str, damage: str) -> None:
         key = keys.seat_lock(self._shows[show], code)

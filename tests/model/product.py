@@ -9,8 +9,8 @@ from typing import Any
 from unittest import mock
 
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
-from pytest_django import Settings
 from redis import Redis
 
 from bookings.models import Booking, DemoPayment
@@ -25,6 +25,7 @@ from seating.selectors.seat_map import seat_snapshot
 from tests import factories
 from tests import settings as own
 from tests.model.model import Cinema
+from tests.support.asking import NOWHERE
 from tests.support.buying import FlakyDemo, assert_bought_right
 from tests.support.cleaning import delete_everything
 
@@ -42,8 +43,8 @@ NEARLY = 4
 class Product:
     """A cinema of two showtimes in one room, and four people."""
 
-    def __init__(self, provider: FlakyDemo, settings: Settings) -> None:
-        self._provider, self._settings = provider, settings
+    def __init__(self, provider: FlakyDemo) -> None:
+        self._provider = provider
         room, movie = factories.AuditoriumFactory(), factories.MovieFactory()
         starts = [timezone.now() + dt.timedelta(hours=3 * (number + 1)) for number in range(SHOWS)]
         self._shows = [factories.make_showtime(auditorium=room, movie=movie, starts_at=at).pk for at in starts]
@@ -54,6 +55,8 @@ class Product:
         self._redis = Redis.from_url(own.REDIS_URL, decode_responses=True)
         self._redis.flushdb()
         self._redis_is_up = True
+        # Made once and used again: each new one would lie on top of those before.
+        self._without_redis = override_settings(REDIS_URL=NOWHERE)
         self._failures = 0
         self._opened_at = clock()
         self._passed = 0.0
@@ -64,11 +67,16 @@ class Product:
 
     def close(self) -> None:
         self._listening.stop()
-        self._settings.REDIS_URL = own.REDIS_URL
+        self._let_redis_be(up=True)
         self._provider.away, self._provider.lost = set(), set()
         self._redis.flushdb()
         self._redis.close()
         delete_everything(None)
+
+    def _let_redis_be(self, *, up: bool) -> None:
+        if up != self._redis_is_up:
+            (self._without_redis.disable if up else self._without_redis.enable)()
+        self._redis_is_up = up
 
     def _asking(self, who: str, show: int) -> dict[str, Any]:
         return {**self._named(who, show), "user_id": self._holders[who].user_id}

@@ -115,9 +115,9 @@ class Game(RuleBasedStateMachine):
     itself, and people do not: so the same number once more is another move.
     """
 
-    def __init__(self, provider: FlakyDemo, settings: Settings) -> None:
+    def __init__(self, provider: FlakyDemo) -> None:
         super().__init__()
-        self.house = House(provider, settings)
+        self.house = House(provider)
         self.drawn: Counter[int] = Counter()
         self.luck = 0
 
@@ -149,7 +149,7 @@ def test_the_product_does_what_the_model_says(
     monkeypatch.setattr("cinebook.core.redis.ANSWER_SECONDS", 60)
     monkeypatch.setattr("cinebook.core.redis.REST_SECONDS", 0)
     profile = hypothesis.settings(
-        max_examples=GAMES or 20,
+        max_examples=GAMES or 40,
         stateful_step_count=LENGTH,
         derandomize=not GAMES,
         database=None,
@@ -157,4 +157,4 @@ def test_the_product_does_what_the_model_says(
         print_blob=True,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    play(lambda: Game(provider, settings), settings=profile)
+    play(lambda: Game(provider), settings=profile)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from bookings import services
 from bookings.models import Booking
-from bookings.services import verify
 from seating.events import SeatsChanged
 from seating.models import Seat
 from seating.selectors.seat_changes import changes_since
@@ -28,7 +28,7 @@ def _complaint(check: Callable[[], object]) -> str:
 
 def verify_seats(house: House) -> str:
     """What an operator asks: ledger, seats, holds, bookings, payments and Redis, each against the others."""
-    return "; ".join(f"{finding.number} {finding.violation}" for finding in verify().findings)
+    return "; ".join(f"{finding.number} {finding.violation}" for finding in services.verify_seats().findings)
 
 
 def promises(house: House) -> str:

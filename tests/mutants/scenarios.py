@@ -30,15 +30,12 @@ from seating.services import (
     answer_once,
     expire_holds,
     hold_best_seats,
-    make_missing_seats,
     reconcile_seats,
-    remove_showtime,
     run_sale,
 )
 from seating.services.announcing import granted
 from seating.services.row_locks import lock_seats
 from seating.services.seat_changes import free
-from tests import factories
 from tests.support.asking import extend, hold, release
 from tests.support.buying import FlakyDemo, buy, close_window, decide, let_try_again, notify
 from tests.support.mutants import Meanwhile
@@ -46,7 +43,6 @@ from tests.support.passing_time import let_pass, wait_for_the_clock
 from tests.support.promises import Promises
 from tests.support.rivals import (
     DEADLINE,
-    before_the_commit_of,
     in_background,
     in_line,
     rival_transaction,
@@ -405,17 +401,6 @@ def a_request_with_a_name_comes_twice(house: House) -> None:
         return tell(answer)
 
     house.answers += [answer_once(named=named, work=take_two), answer_once(named=named, work=take_two)]
-
-
-# --- The house --------------------------------------------------------------------------------------------------------
-
-
-@tells("seats_made_while_the_showtime_goes", "errors")
-def a_showtime_goes_while_its_seats_are_wanted(house: House) -> None:
-    other = factories.make_showtime()
-    before_the_commit_of(
-        lambda: remove_showtime(showtime_id=other.pk), lambda: make_missing_seats(showtime_id=other.pk)
-    )
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ from django.db import connection
 from seating.models import Holder, Showtime
 from seating.services import hold_seats, holding
 from tests.support.asking import hold
-from tests.support.mutants import CATALOGUE, MutantLost, planted
+from tests.support.mutants import CATALOGUE, OF_THE_RACES, MutantLost, planted
 from tests.support.planting import Function, Part, Script, Statement
 from tests.support.planting import planted as planted_parts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", CATALOGUE | OF_THE_RACES)
 def test_what_nobody_comes_by_is_lost(name: str) -> None:
     with pytest.raises(MutantLost, match="nothing came by"), planted(name):
         pass

@@ -242,7 +242,7 @@ class Cinema:
 
     @property
     def straight(self) -> dict[str, str]:
-        """What our own helpers see: the same engines without roads."""
+        """What our own commands see: the same engines without roads."""
         messages = self.messages.url.removesuffix("?db=0")
         return {
             **_surroundings(self.settings),

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
-from bookings.services import Finding, Report, missing_showtimes, repair, verify
+from bookings.services import Finding, Report, missing_showtimes, repair_seats, verify_seats
 
 DISAGREES, NOT_CHECKED = 1, 2
 
@@ -53,11 +53,11 @@ class Command(BaseCommand):
             raise CommandError("They do not agree.", returncode=DISAGREES)
 
     def _report(self, showtimes: list[int] | None, *, repairs: bool) -> Report:
-        missing = missing_showtimes(showtimes or ())
+        missing = missing_showtimes(showtime_ids=showtimes or ())
         if missing:
             raise CommandError(f"There is no showtime {missing[0]}.", returncode=NOT_CHECKED)
-        report = verify(showtimes)
-        return repair(showtimes) if repairs and report.findings else report
+        report = verify_seats(showtime_ids=showtimes)
+        return repair_seats(showtime_ids=showtimes) if repairs and report.findings else report
 
     def _tell(self, report: Report) -> None:
         for line in report.repaired:

@@ -79,6 +79,7 @@ export class SeatMapView {
     const count = this.#store.available;
     const text = this.#words.say(count === 1 ? "seat-free" : "seats-free", { count });
     if (this.#free.textContent.trim() !== text) this.#free.textContent = text;
+    this.#free.hidden = this.#store.cancelled;
   }
 
   /** Put the keyboard's focus on a seat. @param {string} code */

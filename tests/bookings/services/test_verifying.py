@@ -18,7 +18,7 @@ from redis import Redis
 
 from bookings.models import Booking, DemoPayment, Payment, PaymentStatus, Ticket
 from bookings.selectors.invariants import BOOKING_INVARIANTS, HOUSE_INVARIANTS
-from bookings.services import cancel_booking, reconcile, repair, verify
+from bookings.services import cancel_booking, reconcile, repair_seats, verify_seats
 from cinebook.core.errors import ErrorCode, Refusal
 from seating import locks
 from seating.models import BlockReason, Hold, Seat, SeatEvent, Showtime, ShowtimeSales
@@ -142,7 +142,7 @@ def without_redis(house: House, settings: Settings, monkeypatch: pytest.MonkeyPa
 
 
 def found(report: Any = None) -> set[str]:
-    return {finding.violation for finding in (report or verify()).findings}
+    return {finding.violation for finding in (report or verify_seats()).findings}
 
 
 # --- A house that is well ---------------------------------------------------------------------------------------------
@@ -175,19 +175,20 @@ def test_a_house_with_a_rich_past_agrees(redis: Redis) -> None:
     notify(overdue, times=2)
     assert Booking.objects.get(pk=overdue.pk).status == "CONFIRMED"
 
-    report = verify()
+    report = verify_seats()
 
     assert [str(finding) for finding in report.findings] == []
     assert report.redis == "compared"
     assert report.checked["ledger_rows"] == SeatEvent.objects.count()
     assert report.checked["showtimes"] == 2
     assert (
-        verify([house.showtime.pk]).checked["ledger_rows"] == SeatEvent.objects.filter(showtime=house.showtime).count()
+        verify_seats(showtime_ids=[house.showtime.pk]).checked["ledger_rows"]
+        == SeatEvent.objects.filter(showtime=house.showtime).count()
     )
 
 
 def test_a_house_without_anything_agrees(redis: Redis) -> None:
-    assert verify().findings == []
+    assert verify_seats().findings == []
 
 
 def test_batches_find_what_one_look_finds(house: House, monkeypatch: pytest.MonkeyPatch, without_redis: None) -> None:
@@ -195,12 +196,12 @@ def test_batches_find_what_one_look_finds(house: House, monkeypatch: pytest.Monk
     monkeypatch.setattr("bookings.services.verifying.BATCH_VERSIONS", 1)
     other.seat("C3", status="BLOCKED", block_reason="broken")
 
-    [finding] = verify().findings
+    [finding] = verify_seats().findings
 
     assert (finding.number, finding.violation, finding.showtime_id) == ("I7", OTHER_REPLAY, other.showtime.pk)
     assert (finding.count, finding.what) == (1, "seat C3")
     assert finding.examples == ("seat C3: the ledger says AVAILABLE, the seat BLOCKED",)
-    assert verify([house.showtime.pk]).findings == []
+    assert verify_seats(showtime_ids=[house.showtime.pk]).findings == []
 
 
 # --- What can be wrong in PostgreSQL ----------------------------------------------------------------------------------
@@ -590,7 +591,7 @@ def test_a_planted_fault_is_found_and_repaired_if_it_may_be(house: House, case: 
         let_pass(3000, house.held.hold_id, *over.values_list("pk", flat=True))
         if wanted == {UNPAID}:
             run_out(house.pending.hold_id)
-        assert found(repair()) == left
+        assert found(repair_seats()) == left
         assert list(SeatEvent.objects.order_by("pk").values())[: len(ledger)] == ledger
         assert past_sales_and_money() == kept
 
@@ -673,11 +674,11 @@ def test_what_redis_says_otherwise_is_found_and_repaired(
     damage(redis, house)
     before = {key: redis.dump(key) for key in redis.scan_iter()}
 
-    [finding] = verify().findings
+    [finding] = verify_seats().findings
 
     assert (finding.number, finding.violation, finding.count) == ("I8", violation, 1)
     assert {key: redis.dump(key) for key in redis.scan_iter()} == before, "it only looks"
-    report = repair()
+    report = repair_seats()
     assert report.findings == []
     assert len(report.repaired) == 1
     assert "in Redis" in report.repaired[0]
@@ -687,7 +688,7 @@ def test_after_a_flush_every_lock_is_missed_and_one_repair_writes_them(house: Ho
     redis.flushdb()
 
     assert found() == {NO_LOCK, "a live hold has no record"}
-    assert repair([house.showtime.pk]).findings == []
+    assert repair_seats(showtime_ids=[house.showtime.pk]).findings == []
 
 
 def test_an_attempt_that_is_under_way_is_no_difference(house: House, redis: Redis) -> None:
@@ -701,14 +702,14 @@ def test_the_line_of_a_lock_that_has_ended_by_itself_is_no_difference(house: Hou
     redis.zadd(index_key(house), {"C3": 1})
 
     assert found() == set()
-    assert repair().repaired == []
+    assert repair_seats().repaired == []
     assert redis.zscore(index_key(house), "C3") is None, "it is tidied up without a word"
 
 
 def test_without_redis_the_rest_is_compared_and_it_says_so(house: House, without_redis: None) -> None:
     house.seat("C3", status="BLOCKED", block_reason="broken")
 
-    report = verify()
+    report = verify_seats()
 
     assert (report.redis, found(report)) == ("away", {OTHER_REPLAY})
     assert "redis_keys" not in report.checked
@@ -720,11 +721,11 @@ def test_one_showtime_is_repaired_and_no_other(house: House, redis: Redis) -> No
         left_open(each)
     redis.flushdb()
 
-    report = repair([house.showtime.pk])
+    report = repair_seats(showtime_ids=[house.showtime.pk])
 
     assert report.findings == []
     assert {line.partition(":")[0] for line in report.repaired} == {f"showtime {house.showtime.pk}"}
-    assert {finding.showtime_id for finding in verify().findings} == {other.showtime.pk}
+    assert {finding.showtime_id for finding in verify_seats().findings} == {other.showtime.pk}
 
 
 # --- While the house sells --------------------------------------------------------------------------------------------
@@ -807,9 +808,9 @@ class Crowd:
                 release(showtime, Hold.objects.get(pk=held.hold_id).holder)
 
     def verified(self) -> list[Any]:
-        reports = [verify()]
+        reports = [verify_seats()]
         while self.gone < self.people:
-            reports.append(verify())
+            reports.append(verify_seats())
         return reports
 
 
