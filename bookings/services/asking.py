@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import structlog
 from django.db import connection
 
@@ -11,6 +13,7 @@ from bookings.selectors.asking import ASK_EVERY_SECONDS, payments_to_ask_about
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import Refusal
+from seating.services import run_sale
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +61,14 @@ def ask_about_pending_payments() -> None:
 
 def _claim(reference: str, not_within: float) -> bool:
     """Return whether the caller is the one to ask the provider now."""
+    try:
+        return run_sale(functools.partial(_write_claim, reference, not_within))
+    except Refusal:
+        # The purchase has been busy all the while, with the notice perhaps; who looks again will see.
+        return False
+
+
+def _write_claim(reference: str, not_within: float) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -26,6 +26,8 @@ CONTROLS = (
     ("sign_in_moves_what_is_paid", "held", "pay", "sign in", "hold"),
     ("notice_heard_twice", "paying", "captured", "captured", "payment"),
     ("change_of_a_paying_hold", "paying", "release", "declined", "seat"),
+    ("change_of_a_paying_hold", "paying", "release", "give up", "seat"),
+    ("notice_heard_twice", "paying", "captured", "ask", "payment"),
     ("settled_without_looking_again", "confirmed", "cancel", "house cancels", "commit"),
     ("late_payment_takes_anothers_seat", "expired", "hold", "captured late", "seat"),
     ("refund_carried_out_twice", "due", "refund", "refund", "payment"),

@@ -20,7 +20,12 @@ PILE_UPS = {
         "free, expired",
         "sold to Ada, confirmed",
     },
-    ("held", "call off", "pay", "hold"): {"free, called off", "free, cancelled, called off"},
+    # Who is halfway into a payment when the bookings are looked for is found by the next who looks.
+    ("held", "call off", "pay", "hold"): {
+        "free, called off",
+        "free, cancelled, called off",
+        "Ada's, paying, pending, called off",
+    },
     ("held", "sign in", "pay", "release"): {"Dora's", "free", "Ada's, paying, pending"},
     ("held", "withdraw", "block", "buy a part"): {"free", "blocked", "sold to Ada, confirmed"},
     ("confirmed", "cancel", "hold", "block"): {"free, refunded", "Ben's, refunded", "blocked, refunded"},

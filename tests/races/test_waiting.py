@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from bookings.models import PaymentStatus
-from bookings.services import cancel_booking, carry_out_refund, expire_payment
+from bookings.services import ask_about_payment, cancel_booking, carry_out_refund, expire_payment
 from cinebook.core.errors import ErrorCode
 from seating.models import Hold, Holder, Showtime
 from seating.services import (
@@ -90,6 +90,14 @@ class TestWhoSeesToPayments:
             assert expire_payment(reference=booking.reference) is False
         assert provider.calls == ["create"]
         assert expire_payment(reference=booking.reference) is True
+
+    def test_asks_nobody_about_a_payment_that_is_busy(
+        self, showtime: Showtime, ada: Holder, provider: FlakyDemo
+    ) -> None:
+        booking = buy(hold(showtime, ada, "A1").hold, "stall").booking
+        with rows_locked(self.PAYMENT, [booking.pk]):
+            assert ask_about_payment(reference=booking.reference) is True
+        assert "ask" not in provider.calls
 
 
 class TestWhoLeft:
