@@ -19,14 +19,14 @@ from bookings.selectors.purchases import (
 from bookings.services.expiring import cancel_at_provider
 from bookings.services.mailing import Mail, write_mail
 from bookings.services.purchases import (
-    RETRY_AFTER_PROVIDER,
     LockedPurchase,
+    away_is_refused,
     lock_purchase,
     order_of,
     write_refund_due,
     write_unpaid,
 )
-from bookings.services.refunding import carry_out_refund
+from bookings.services.refunding import carry_out_claimed_refund
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.outbox import effect, write_effect
@@ -77,15 +77,14 @@ def cancel_booking(*, holder_id: int, reference: str, named: NamedRequest | None
 
     Raises:
         Refusal: `not_found`; `not_cancellable` from CANCELLATION_CUTOFF_MINUTES before the film on; `unavailable` if
-            the provider cannot be reached and nothing has changed; `seat_locked`.
+            the provider cannot be reached, `hold_paying` if the money is under way, and nothing has changed;
+            `seat_locked`.
     """
     booking = own_booking(reference=reference, holder_id=holder_id)
     if named:
         begin_request(named=named, begun=booking.reference)
-    try:
+    with away_is_refused():
         _cancel_and_refund(booking.reference, by_house=False)
-    except ProviderAway:
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     return own_booking(reference=reference, holder_id=holder_id)
 
 
@@ -98,14 +97,13 @@ def cancel_booking_for_house(*, reference: str) -> Booking:
         The booking as it is now.
 
     Raises:
-        Refusal: `not_found`; `unavailable` if the provider cannot be reached and nothing has changed; `seat_locked`.
+        Refusal: `not_found`; `unavailable` if the provider cannot be reached, `hold_paying` if the money is under way,
+            and nothing has changed; `seat_locked`.
     """
     if not Booking.objects.filter(reference=reference).exists():
         raise Refusal(ErrorCode.NOT_FOUND)
-    try:
+    with away_is_refused():
         _cancel_and_refund(reference, by_house=True)
-    except ProviderAway:
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     return bookings().get(reference=reference)
 
 
@@ -189,7 +187,7 @@ def cancel_bookings_of_cancelled_showtimes() -> int:
 
 def _cancel_and_refund(reference: str, *, by_house: bool) -> None:
     if _cancel(reference, by_house=by_house) == BookingStatus.CONFIRMED:
-        carry_out_refund(reference=reference)
+        carry_out_claimed_refund(reference=reference)
 
 
 def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
