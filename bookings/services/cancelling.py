@@ -165,7 +165,7 @@ def cancel_bookings_of_showtime(*, showtime_id: int) -> int:
     cancelled = 0
     for reference in live.values_list("reference", flat=True):
         try:
-            cancelled += _cancel(reference, by_house=True) is not None
+            cancelled += _cancel(reference, by_house=True, refund_at_once=False) is not None
         except ProviderAway:
             log.warning("booking.provider_away", reference=reference)
         except Exception:
@@ -190,8 +190,13 @@ def _cancel_and_refund(reference: str, *, by_house: bool) -> None:
         carry_out_claimed_refund(reference=reference)
 
 
-def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
+def _cancel(reference: str, *, by_house: bool, refund_at_once: bool = True) -> BookingStatus | None:
     """Cancel a booking; return what it was, None if it had ended. One that was confirmed has its refund due.
+
+    Args:
+        reference: the booking's.
+        by_house: it is not the buyer who cancels.
+        refund_at_once: the caller carries the refund out; otherwise whoever comes by does.
 
     Raises:
         ProviderAway: it is being paid, and the provider cannot be reached.
@@ -205,7 +210,13 @@ def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
         if not nothing_will_come:
             settle_answer(provider=payment.provider, order=order_of(payment), state=state)
     was = run_sale(
-        functools.partial(_write_cancelled, reference, nothing_will_come=nothing_will_come, by_house=by_house)
+        functools.partial(
+            _write_cancelled,
+            reference,
+            nothing_will_come=nothing_will_come,
+            by_house=by_house,
+            refund_at_once=refund_at_once,
+        )
     )
     if was == BookingStatus.CONFIRMED:
         log.info("booking.refund_due", reference=reference)
@@ -214,7 +225,9 @@ def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
     return was
 
 
-def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool) -> BookingStatus | None:
+def _write_cancelled(
+    reference: str, *, nothing_will_come: bool, by_house: bool, refund_at_once: bool
+) -> BookingStatus | None:
     """Return what the booking was; None if it had ended."""
     purchase = lock_purchase(reference=reference)
     if purchase and purchase.payment.status == PaymentStatus.DECLINED:
@@ -238,7 +251,7 @@ def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool)
     if not by_house and _is_too_late(purchase):
         raise Refusal(ErrorCode.NOT_CANCELLABLE)
     return_seats(booked=purchase.hold, codes=purchase.prices.keys())
-    write_refund_due(purchase, mail=_mail(purchase, by_house=by_house))
+    write_refund_due(purchase, mail=_mail(purchase, by_house=by_house), at_once=refund_at_once)
     return BookingStatus.CONFIRMED
 
 

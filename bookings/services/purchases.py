@@ -137,10 +137,12 @@ def write_unpaid(purchase: LockedPurchase, *, booking: BookingStatus, payment: P
         write_mail(reference=purchase.booking.reference, mail=Mail.EXPIRED)
 
 
-def write_refund_due(purchase: LockedPurchase, *, mail: Mail) -> None:
-    """Write that the money has come and is to be given back; for a while it is the caller's to ask for that.
+def write_refund_due(purchase: LockedPurchase, *, mail: Mail, at_once: bool = True) -> None:
+    """Write that the money has come and is to be given back.
 
     Args:
+        at_once: the caller asks the provider for it after the commit, and for a while nobody else does; otherwise it is
+            left to whoever comes by.
         mail: says why. With `TOO_LATE` the seats are still wanted but gone: equal ones are offered.
     """
     _cancel_tickets(purchase)
@@ -150,12 +152,19 @@ def write_refund_due(purchase: LockedPurchase, *, mail: Mail) -> None:
         ended_at=Coalesce(F("ended_at"), Now()),
         paid_too_late=mail is Mail.TOO_LATE,
     )
-    _write_refund_claimed(purchase, captured_amount=F("amount"), refund_attempts=1)
+    wait = dt.timedelta(seconds=RETRY_SECONDS if at_once else 0)
+    _write_payment(
+        purchase,
+        status=PaymentStatus.REFUND_DUE,
+        captured_amount=F("amount"),
+        next_attempt_at=Now() + wait,
+        refund_attempts=int(at_once),
+    )
     write_mail(reference=purchase.booking.reference, mail=mail)
 
 
 def write_refund_claimed(purchase: LockedPurchase, *, failed: bool = False) -> None:
-    """Write that a refund is the caller's to ask for, for a while.
+    """Write that for a while nobody but the caller asks for a refund that is due.
 
     Args:
         purchase: whose refund is due, or was made.
@@ -163,7 +172,12 @@ def write_refund_claimed(purchase: LockedPurchase, *, failed: bool = False) -> N
     """
     if failed:
         _write_booking(purchase, status=BookingStatus.REFUND_DUE)
-    _write_refund_claimed(purchase, refunded_amount=0)
+    _write_payment(
+        purchase,
+        status=PaymentStatus.REFUND_DUE,
+        refunded_amount=0,
+        next_attempt_at=Now() + dt.timedelta(seconds=RETRY_SECONDS),
+    )
 
 
 def write_refunded(purchase: LockedPurchase) -> None:
@@ -192,15 +206,6 @@ def _write_booking(purchase: LockedPurchase, **columns: object) -> None:
 
 def _write_payment(purchase: LockedPurchase, **columns: object) -> None:
     Payment.objects.filter(pk=purchase.payment.pk).update(updated_at=Now(), **columns)
-
-
-def _write_refund_claimed(purchase: LockedPurchase, **columns: object) -> None:
-    _write_payment(
-        purchase,
-        status=PaymentStatus.REFUND_DUE,
-        next_attempt_at=Now() + dt.timedelta(seconds=RETRY_SECONDS),
-        **columns,
-    )
 
 
 def _claim(reference: str, condition: str, *, pause: str = "%(retry)s", also: str = "") -> bool:

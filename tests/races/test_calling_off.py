@@ -113,8 +113,10 @@ class TestMoneyThatComesLateAtThatMoment:
     @pytest.fixture
     def late(self, showtime: Showtime, provider: FlakyDemo, monkeypatch: pytest.MonkeyPatch) -> Booking:
         booking = buy(somebody_holds(showtime, "A1"), "stall").booking
-        close_window(booking)
+        provider.away = {"cancel"}
+        close_window(booking, grace=True)
         settle_overdue_payments()
+        provider.away.clear()
         assert now(booking)[0] == "EXPIRED"
         take_again = selling.take_again
 
