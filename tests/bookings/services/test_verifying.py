@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
@@ -57,6 +58,7 @@ TICKETS = "a booking's tickets are not what the booking is"
 PENDING = "a booking that is being paid does not have its hold and all its seats"
 UNPAID = "a hold is being paid, and no booking waits for it"
 PAYMENT = "a booking and its payment do not agree"
+PAST_THE_CAP = "a hold was renewed past its cap"
 TOLD = "a payment is not what its provider has told"
 BOOKS = "a payment and the books of the provider demo do not agree"
 
@@ -185,6 +187,26 @@ def test_a_house_with_a_rich_past_agrees(redis: Redis) -> None:
         verify_seats(showtime_ids=[house.showtime.pk]).checked["ledger_rows"]
         == SeatEvent.objects.filter(showtime=house.showtime).count()
     )
+
+
+def test_payments_keep_holds_past_their_cap(redis: Redis) -> None:
+    """As long as they are paid, and for two minutes more; and so it stays, also when the hold is changed after that."""
+    showtime = make_showtime()
+    held = somebody_holds(showtime, "A1", "A2")
+    let_pass(500, held.hold_id)
+    Hold.objects.filter(pk=held.hold_id).update(max_expires_at=F("expires_at"))
+    booking = buy(held, "stall").booking
+    paying = Hold.objects.get(pk=held.hold_id)
+    assert paying.expires_at > paying.max_expires_at
+    assert found() == set()
+    Hold.objects.filter(pk=held.hold_id).update(max_expires_at=F("locked_at") + dt.timedelta(seconds=1))
+    decide(booking, PaymentStatus.DECLINED)
+    holder = Hold.objects.get(pk=held.hold_id).holder
+    release(showtime, holder, "A1")
+    assert found() == set()
+    buy(extend(showtime, holder))
+    assert Hold.objects.get(pk=held.hold_id).end_reason == "sold"
+    assert found() == set()
 
 
 def test_a_house_without_anything_agrees(redis: Redis) -> None:
@@ -399,6 +421,20 @@ FAULTS: list[tuple[str, Fault, set[str], set[str]]] = [
         lambda house: let_pass(3000, house.held.hold_id),
         {"a seat is still reserved though its time is over", "a hold has not ended though its time is over"},
         set(),
+    ),
+    (
+        "a hold renewed past its cap",
+        lambda house: Hold.objects.filter(pk=house.released.hold_id).update(max_expires_at=F("expires_at") - HOUR),
+        {PAST_THE_CAP},
+        {PAST_THE_CAP},
+    ),
+    (
+        "a hold renewed past its cap after a decline",
+        lambda house: Hold.objects.filter(pk=house.overtaken.hold_id).update(
+            expires_at=timezone.now() + 24 * HOUR, max_expires_at=timezone.now() + HOUR
+        ),
+        {PAST_THE_CAP, "a seat was taken over before its hold's time was over"},
+        {PAST_THE_CAP, "a seat was taken over before its hold's time was over"},
     ),
     (
         "a payment long over",
