@@ -288,8 +288,13 @@ BOOKING_INVARIANTS = (
                    || coalesce(', its payments until ' || paid.until, ', and it was never paid for')
         FROM seating_hold AS hold
         LEFT JOIN LATERAL (
-            -- Past the cap a hold is kept by its payment alone, and after a decline for as long as that leaves it.
-            SELECT max(greatest(pay_by, ended_at + make_interval(secs => {LEFT_AFTER_DECLINE}))) AS until
+            -- Past the cap a hold is kept by its payment alone, and after a decline for as long as that leaves it. When
+            -- a booking was declined that was confirmed after that, nobody knows any more.
+            SELECT max(
+                CASE WHEN confirmed_at IS NOT NULL THEN 'infinity'
+                     ELSE greatest(pay_by, ended_at + make_interval(secs => {LEFT_AFTER_DECLINE}))
+                END
+            ) AS until
             FROM bookings_booking AS booking WHERE booking.hold_id = hold.id
         ) AS paid ON true
         -- The cap is the hold's own: another setting is for later holds.
