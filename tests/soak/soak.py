@@ -42,7 +42,7 @@ QUIET_WITHIN, CONVERGED_WITHIN = 120.0, 15.0
 # How often the house is looked at until it agrees.
 LOOKS = 8
 # In a house with a mistake nobody waits so long for what may never come; and how often answers are looked at there.
-PLANTED_QUIET_WITHIN, LOOKED_OUT_EVERY = 20.0, 0.5
+PLANTED_QUIET_WITHIN, LOOKED_OUT_EVERY, ON_ITS_WAY = 20.0, 0.5, 2.0
 # Buyers pay at once, or too late; their banks say no, or the provider's notices go astray. In seconds.
 LATEST_PAYMENT, PROVIDER_RESTS = 8.0, 6.0
 STRIPE: dict[str, Any] = {
@@ -220,12 +220,12 @@ class Soak:
                     acting.create_task(self._look_out(began))
                 await pause(self.options.seconds, self.world.over)
                 self.world.over.set()
-            if self.seen_after is None:
+            if self.seen_after is not None and (broken := self._broken_by_answers()):
+                # Nobody waits for what else comes of a mistake that is seen.
+                self.violations += broken
+            else:
                 await self._quiet()
                 self.violations += await self._judged()
-            else:
-                # Nobody waits for what else comes of a mistake that is seen.
-                self.violations += self._broken_by_answers()
             found = []
             if self.options.trouble:
                 await asyncio.to_thread(self.options.trouble, self)
@@ -253,12 +253,16 @@ class Soak:
 
     async def _look_out(self, began: float) -> None:
         """End it as soon as answers show the mistake: nothing more is to be learned."""
+        since: dict[Violation, float] = {}
         while not self.world.over.is_set():
             await pause(LOOKED_OUT_EVERY, self.world.over)
-            seen = await asyncio.to_thread(self.world.promises.violations)
+            now = time.monotonic()
             # Whether an error is excused is told only when faults are over.
-            if any(violation.invariant != "I10" for violation in seen):
-                self.seen_after = time.monotonic() - began
+            seen = [each for each in await asyncio.to_thread(self._broken_by_answers) if each.invariant != "I10"]
+            since = {violation: since.get(violation, now) for violation in seen}
+            # What looks like one may be undone by an answer that is still on its way.
+            if since and now - min(since.values()) > ON_ITS_WAY:
+                self.seen_after = min(since.values()) - began
                 self.world.over.set()
 
     # --- Faults ------------------------------------------------------------------------------------------------------
