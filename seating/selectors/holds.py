@@ -14,6 +14,10 @@ from django.db import connection
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.models import Hold
 
+# What a hold has left at the least after a payment that was declined, in seconds: two minutes for another card, and a
+# moment for the answer to be on its way.
+LEFT_AFTER_DECLINE = 125
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HeldSeats:
