@@ -19,6 +19,7 @@ from bookings.selectors.purchases import GRACE_SECONDS
 from bookings.services import cancel_booking, carry_out_refund, settle_overdue_payments
 from cinebook.core.errors import Refusal
 from seating import locks
+from seating.api.named_requests import refusal_answer
 from seating.models import Hold, Holder, SeatChange, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.selectors.seat_map import SeatSnapshot, seat_snapshot
@@ -400,7 +401,7 @@ def a_request_with_a_name_comes_twice(house: House) -> None:
         )
         return tell(answer)
 
-    house.answers += [answer_once(named=named, work=take_two), answer_once(named=named, work=take_two)]
+    house.answers += [answer_once(named=named, work=take_two, refuse=refusal_answer) for _ in range(2)]
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------
