@@ -21,7 +21,7 @@ from cinebook.core.errors import Refusal
 from seating import locks
 from seating.api.named_requests import refusal_answer
 from seating.models import Hold, Holder, SeatChange, Showtime
-from seating.selectors.holds import HeldSeats
+from seating.selectors.holds import HeldSeats, granted
 from seating.selectors.seat_map import SeatSnapshot, seat_snapshot
 from seating.services import (
     Answer,
@@ -34,7 +34,6 @@ from seating.services import (
     reconcile_seats,
     run_sale,
 )
-from seating.services.announcing import granted
 from seating.services.row_locks import lock_seats
 from seating.services.seat_changes import free
 from tests.support.asking import extend, hold, release
