@@ -3,6 +3,7 @@
 from seating.services.adopting import adopt_holds
 from seating.services.answering import answer_once, begin_request, keep_answer
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
+from seating.services.hold_tokens import hold_token, token_hash
 from seating.services.holders import guest_holder, user_holder
 from seating.services.holding import (
     HoldAnswer,
@@ -11,9 +12,7 @@ from seating.services.holding import (
     extend_hold,
     hold_best_seats,
     hold_seats,
-    hold_token,
     release_seats,
-    token_hash,
 )
 from seating.services.house import Withdrawn, block_seats, unblock_seats, withdraw_hold, withdraw_holds
 from seating.services.idempotency import Answer, Begun, NamedRequest, Once, forget_old_answers
