@@ -17,7 +17,7 @@ from bookings.services.giving_up import give_up_payment
 from bookings.services.reconciling import reconcile
 from bookings.services.refunding import carry_out_refund, hasten_refunds
 from bookings.services.settling import receive_notice, settle_payment
-from bookings.services.verifying import Finding, Report, missing_showtimes, repair_seats, verify_seats
+from bookings.services.verifying import Finding, Report, repair_seats, verify_seats
 
 __all__ = [
     "Attendee",
@@ -42,7 +42,6 @@ __all__ = [
     "expire_payment",
     "give_up_payment",
     "hasten_refunds",
-    "missing_showtimes",
     "receive_notice",
     "reconcile",
     "repair_seats",

@@ -12,6 +12,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.api.authentication import see_holds
 from seating.services import Answer, NamedRequest, answer_once
@@ -42,8 +43,13 @@ def answer_request(request: Request, said: Any, work: Callable[[NamedRequest | N
         Refusal: `invalid_data` for a key that is none; what `answer_once` raises.
     """
     named = _named(request, said)
-    answer = answer_once(named=named, work=lambda: work(named)) if named else work(None)
+    answer = answer_once(named=named, work=lambda: work(named), refuse=refusal_answer) if named else work(None)
     return Response(answer.body, status=answer.status)
+
+
+def refusal_answer(refusal: Refusal) -> Answer:
+    """Return a refusal as what is kept, and answered again."""
+    return Answer(status=ERRORS[refusal.code].status, body=error_body(refusal))
 
 
 def _named(request: Request, said: Any) -> NamedRequest | None:

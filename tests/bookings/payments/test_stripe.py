@@ -18,8 +18,10 @@ from bookings.models import PaymentStatus
 from bookings.payments import BadNotice, Order, PaymentState, ProviderAway
 from bookings.payments import stripe as door
 from bookings.payments.stripe import SIGNATURE_HEADER, StripeProvider, our_amount, stripe_amount
+from bookings.payments.turns import REST_SECONDS
 from cinebook.core.errors import ErrorCode
 from tests.support.asking import refused
+from tests.support.clock import Clock
 from tests.support.stripe_server import SECRET, StripeServer
 
 NEW_SECRET = "whsec_new"
@@ -137,7 +139,7 @@ class TestASession:
         same = order()
         with pytest.raises(ProviderAway):
             stripe.create(same)
-        stripe._turns._rests_until = 0
+        stripe._turns.breaker.answered()
         assert stripe.cancel(same).status is PaymentStatus.CANCELLED
         assert [session["status"] for session in server.sessions.values()] == ["expired"]
 
@@ -172,7 +174,7 @@ class TestARefund:
         server.behaviour.next_faults = ["none", "none", "die"]
         with pytest.raises(ProviderAway):
             stripe.refund(paid)
-        stripe._turns._rests_until = 0
+        stripe._turns.breaker.answered()
         assert stripe.refund(paid).status is PaymentStatus.REFUNDED
         assert len(server.refunds) == 1
 
@@ -304,14 +306,14 @@ class TestTrouble:
         assert time.monotonic() - began < 2
         door._client.cache_clear()
 
-    def test_leaves_stripe_alone_for_a_while(self, stripe: StripeProvider, server: StripeServer) -> None:
+    def test_leaves_stripe_alone_for_a_while(self, stripe: StripeProvider, server: StripeServer, clock: Clock) -> None:
         same = order()
         server.behaviour.next_faults = ["drop"]
         for _ in range(3):
             with pytest.raises(ProviderAway):
                 stripe.create(same)
         assert not server.requests
-        stripe._turns._rests_until = time.monotonic()
+        clock.now += REST_SECONDS
         assert stripe.create(same).status is PaymentStatus.PENDING
         assert stripe.ask(same).status is PaymentStatus.PENDING
 
