@@ -18,7 +18,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from cinebook import service_urls
-from cinebook.environment import BASE_DIR, switch, text, whole_number, words
+from cinebook.variables import BASE_DIR, switch, text, whole_number, words
 
 
 def made_secret_key() -> str:

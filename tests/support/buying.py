@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db.models import Sum
@@ -23,8 +23,12 @@ from bookings.services import (
     receive_notice,
     start_booking,
 )
+from bookings.services.purchases import order_of
+from bookings.services.settling import settle_answer
+from cinebook.core.errors import ErrorCode
 from seating.models import Holder, Seat, SeatHold, SeatStatus, Showtime
 from seating.selectors.holds import HeldSeats
+from tests.support.asking import refused
 from tests.support.ledger import assert_sound
 from tests.support.passing_time import run_out
 
@@ -40,6 +44,18 @@ def buy(held: HeldSeats, token: str = "", **given: Any) -> BookingAnswer:
     return start_booking(
         holder_id=held.holder_id, user_id=held.user_id, hold_id=held.hold_id, purchase=purchase(token, **given)
     )
+
+
+def begin(held: HeldSeats, provider: FlakyDemo, token: str) -> tuple[Booking, Callable[[], object]]:
+    """Begin a purchase whose web process then hangs; return it, and what lets the provider's answer arrive."""
+    provider.lost = {"create"}
+    with refused(ErrorCode.UNAVAILABLE):
+        buy(held, token)
+    provider.lost = set()
+    booking = Booking.objects.select_related("payment").get(hold=held.hold_id, status=BookingStatus.PENDING)
+    order = order_of(booking.payment)
+    state = DemoProvider().create(order)
+    return booking, lambda: settle_answer(provider="demo", order=order, state=state)
 
 
 def confirm(showtime: Showtime, holder: Holder, *codes: str, token: str = "", **given: Any) -> BookingAnswer:
@@ -66,6 +82,17 @@ def decide(booking: Booking, outcome: PaymentStatus = PaymentStatus.CAPTURED) ->
 def capture_silently(booking: Booking) -> None:
     """Let the money be taken, and the notice be lost on its way."""
     DemoPayment.objects.filter(order=booking.reference).update(status=PaymentStatus.CAPTURED)
+
+
+def capture_and_tell(booking: Booking) -> None:
+    """Let the provider have the money, whatever it has said before, and tell so; once more if it has given it back."""
+    there = books(booking)
+    if there.status != PaymentStatus.REFUNDED:
+        capture_silently(booking)
+    there.status = PaymentStatus.CAPTURED
+    notice = demo_notice(there)
+    assert notice is not None
+    receive_notice(provider="demo", body=notice.body, headers=notice.headers)
 
 
 def notify(booking: Booking, *, times: int = 1) -> None:

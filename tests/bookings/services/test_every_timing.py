@@ -16,37 +16,29 @@ import pytest
 from django.utils import timezone
 
 from bookings.models import Booking, BookingStatus, PaymentStatus
-from bookings.payments.demo import DemoProvider, demo_notice
 from bookings.selectors.offers import seats_offered_instead
 from bookings.services import (
-    BookingAnswer,
     call_off_showtime,
     cancel_booking,
     cancel_booking_for_house,
     cancel_bookings_of_showtime,
-    receive_notice,
     settle_overdue_payments,
-    start_booking,
 )
-from bookings.services.purchases import order_of
-from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
-from seating.api.named_requests import refusal_answer
-from seating.models import BlockReason, Holder, IdempotencyRecord, Showtime
+from seating.models import BlockReason, Holder, Showtime
 from seating.selectors.holds import HeldSeats
-from seating.services import Answer, NamedRequest, answer_once, block_seats, keep_answer, stop_sales
+from seating.services import block_seats, stop_sales
 from tests import factories
 from tests.support.asking import hold, refused
 from tests.support.buying import (
     FlakyDemo,
-    books,
+    begin,
     buy,
+    capture_and_tell,
     capture_silently,
     close_window,
     decide,
-    let_try_again,
     now,
-    purchase,
 )
 from tests.support.endings import End, come_to_rest, end_of
 from tests.support.passing_time import run_out
@@ -57,35 +49,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("without_redis")]
 Happening = Callable[[], Any]
 
 
-def capture_and_tell(booking: Booking) -> None:
-    """Let the provider have the money, whatever it has said before, and tell so; once more if it has given it back."""
-    there = books(booking)
-    if there.status != PaymentStatus.REFUNDED:
-        capture_silently(booking)
-    there.status = PaymentStatus.CAPTURED
-    notice = demo_notice(there)
-    assert notice is not None
-    receive_notice(provider="demo", body=notice.body, headers=notice.headers)
-
-
 def outcome_of(happening: Happening) -> Any:
     """Let it happen; a refusal is an outcome."""
     try:
         return happening()
     except Refusal as refusal:
         return refusal
-
-
-def begin(held: HeldSeats, provider: FlakyDemo, token: str) -> tuple[Booking, Happening]:
-    """Begin a purchase whose web process then hangs; return it, and what lets the provider's answer arrive."""
-    provider.lost = {"create"}
-    with refused(ErrorCode.UNAVAILABLE):
-        buy(held, token)
-    provider.lost = set()
-    booking = Booking.objects.select_related("payment").get(hold=held.hold_id, status=BookingStatus.PENDING)
-    order = order_of(booking.payment)
-    state = DemoProvider().create(order)
-    return booking, lambda: settle_answer(provider="demo", order=order, state=state)
 
 
 class TestEveryOrder:
@@ -349,151 +318,6 @@ class TestDeclineThenRetryThenTheFirstSucceeds:
         for booking in (first, second):
             come_to_rest(booking, provider)
         assert (end_of(first), end_of(second)) == (first_end, second_end)
-
-
-class Killed(BaseException):
-    """The process dies here."""
-
-
-class TestAProcessThatDies:
-    """Wherever it dies, something finds the purchase: the ticker, the same request again, or the provider's notice."""
-
-    # Where it dies, by the function that is never begun, or never comes back.
-    POINTS: tuple[tuple[str, str], ...] = (
-        ("before the provider is asked", "bookings.services.buying._ask_provider"),
-        ("before the answer is settled", "bookings.services.buying.settle_answer"),
-        ("before the request is answered", "bookings.services.buying._paid"),
-    )
-
-    def kill_at(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-        def die(*_args: Any, **_named: Any) -> None:
-            raise Killed
-
-        monkeypatch.setattr(name, die)
-
-    def buy(self, held: HeldSeats, token: str, named: NamedRequest) -> BookingAnswer:
-        return start_booking(
-            holder_id=held.holder_id, user_id=None, hold_id=held.hold_id, purchase=purchase(token), named=named
-        )
-
-    @pytest.mark.parametrize("found_by", ["the ticker", "the same key", "the same hold", "a notice"])
-    @pytest.mark.parametrize("token", ["succeed", "decline"])
-    @pytest.mark.parametrize(("_point", "name"), POINTS, ids=[point for point, _name in POINTS])
-    def test_while_buying(
-        self,
-        *,
-        showtime: Showtime,
-        ada: Holder,
-        provider: FlakyDemo,
-        monkeypatch: pytest.MonkeyPatch,
-        _point: str,
-        name: str,
-        token: str,
-        found_by: str,
-    ) -> None:
-        held = hold(showtime, ada, "A1", "A2").hold
-        named = NamedRequest(holder_id=ada.pk, key="k", request_hash="h")
-
-        def ask() -> Answer:
-            return answer_once(
-                named=named,
-                work=lambda: keep_answer(
-                    named=named, answer=Answer(201, self.buy(held, token, named).booking.reference)
-                ),
-                refuse=refusal_answer,
-            )
-
-        with monkeypatch.context() as patch:
-            self.kill_at(patch, name)
-            with pytest.raises(Killed):
-                ask()
-        booking = Booking.objects.get()
-        asked = "create" in provider.calls
-        match found_by:
-            case "the same key":
-                let_be_repeated()
-                told = ask()
-                assert told == ask() == Answer(201, booking.reference) if token == "succeed" else told.status == 402
-            case "the same hold":
-                with contextlib.suppress(Refusal):
-                    buy(held, token)
-            case "a notice" if asked and token == "succeed":
-                capture_and_tell(booking)
-        come_to_rest(booking, provider)
-        paid = token == "succeed" and (asked or found_by.startswith("the same"))
-        assert end_of(booking) == (End.TICKETS if paid else End.NOTHING)
-        # After a decline that was not told the same hold is bought anew; by its key it is known to have been declined.
-        if found_by != "the same hold":
-            assert Booking.objects.count() == 1
-
-    @pytest.mark.parametrize("lost", [False, True], ids=["before the refund", "after the refund"])
-    def test_while_the_money_goes_back(
-        self,
-        showtime: Showtime,
-        ada: Holder,
-        ben: Holder,
-        provider: FlakyDemo,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        lost: bool,
-    ) -> None:
-        booking, _answer = begin(hold(showtime, ada, "A1", "A2").hold, provider, "stall")
-        provider.away = {"cancel"}
-        close_window(booking, grace=True)
-        settle_overdue_payments()
-        hold(showtime, ben, "A1")
-        point = "refunding._write" if lost else "refunding.provider_of"
-        with monkeypatch.context() as patch:
-            self.kill_at(patch, f"bookings.services.{point}")
-            with pytest.raises(Killed):
-                capture_and_tell(booking)
-        assert now(booking) == (BookingStatus.REFUND_DUE, PaymentStatus.REFUND_DUE)
-        # Its notice again changes nothing, and the ticker finds it.
-        capture_and_tell(booking)
-        come_to_rest(booking, provider)
-        assert end_of(booking) == End.OFFER
-
-
-class TestAProviderThatCannotBeReached:
-    """For any of its calls, whether it hears them or not."""
-
-    @pytest.mark.parametrize("paid", [False, True], ids=["nobody pays", "somebody pays"])
-    @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
-    @pytest.mark.parametrize("call", ["create", "cancel", "refund"])
-    @pytest.mark.parametrize("ended_by", ["the clock", "the buyer"])
-    def test_it_ends_all_the_same(
-        self, showtime: Showtime, ada: Holder, provider: FlakyDemo, ended_by: str, call: str, *, heard: bool, paid: bool
-    ) -> None:
-        held = hold(showtime, ada, "A1", "A2").hold
-        (provider.lost if heard else provider.away).add(call)
-        if call == "create":
-            with refused(ErrorCode.UNAVAILABLE) as data:
-                buy(held, "stall")
-            assert data["retry_after"]
-        else:
-            buy(held, "stall")
-        booking = Booking.objects.get()
-        there = call != "create" or heard
-        if paid and there:
-            capture_and_tell(booking)
-        if ended_by == "the buyer":
-            with contextlib.suppress(Refusal):
-                cancel_booking(holder_id=ada.pk, reference=booking.reference)
-        else:
-            close_window(booking, grace=True)
-            settle_overdue_payments()
-        given_up = now(booking)[0] not in (BookingStatus.EXPIRED, BookingStatus.CONFIRMED)
-        let_try_again(booking)
-        come_to_rest(booking, provider)
-        if not (paid and there):
-            assert end_of(booking) == End.NOTHING
-        else:
-            assert end_of(booking) == (End.REFUND if given_up and ended_by == "the buyer" else End.TICKETS)
-
-
-def let_be_repeated() -> None:
-    """Let the attempt of a process that died be long ago."""
-    IdempotencyRecord.objects.update(attempted_at=timezone.now() - dt.timedelta(seconds=6))
 
 
 def test_the_judge_can_say_no(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> None:

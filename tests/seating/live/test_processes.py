@@ -6,82 +6,36 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from cinebook.engines.throwaway import Engines, running_engines
-from tests.support.ports import free_port
+from tests.support.cinema import MIGRATE, Cinema, Web, running_cinema, wait_until
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-START_SECONDS = 40.0
 # Until a change is seen: while all is well, and while messages between processes are lost and PostgreSQL is asked.
 AT_ONCE, SOON = 1.0, 2.0
-PROCESS = {
-    "SECRET_KEY": "k" * 50,
-    "DJANGO_SETTINGS_MODULE": "cinebook.settings",
-    "DEBUG": "off",
-    "HOST": "127.0.0.1",
-}
-
-
-# Run in the folder of the project.
-PREPARE = """
-import django
-django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
+PREPARE = f"""{MIGRATE}
 from tests.factories import make_showtime
 make_showtime()
 """
 
 
 @dataclasses.dataclass
-class Web:
-    """One web process."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    def ask(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
-        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-        data = None if body is None else json.dumps(body).encode()
-        request = Request(f"http://127.0.0.1:{self.port}/api/v1/{path}", data, headers, method=method)
-        with urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def is_up(self) -> bool:
-        try:
-            return bool(self.ask("GET", "health"))
-        except HTTPError:
-            return True
-        except OSError:
-            return False
-
-    def has_said(self, event: str) -> int:
-        return self.log.read_text().count(f'"event": "{event}"')
-
-
-@dataclasses.dataclass
 class House:
     """Two web processes on the same engines, a guest, and a showtime with its seats."""
 
-    webs: list[Web]
-    engines: Engines
+    cinema: Cinema
     token: str
     showtime_id: int
     seats: list[str]
+
+    @property
+    def webs(self) -> list[Web]:
+        return self.cinema.web
 
     def hold(self, web: Web, *seats: str) -> float:
         """Hold seats through a process; return when it answered."""
@@ -92,46 +46,14 @@ class House:
         web.ask("DELETE", f"showtimes/{self.showtime_id}/seats/unlock", {}, self.token)
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("house")
-    with running_engines() as engines, contextlib.ExitStack() as stack:
-        environment = {**os.environ, **PROCESS, **engines.environment, "CINEBOOK_DATA_DIR": str(folder)}
-        subprocess.run([sys.executable, "-c", PREPARE], cwd=CHECKOUT, env=environment, check=True, timeout=60)
-        webs = [stack.enter_context(running_web(environment, folder / f"web{number}.log")) for number in range(2)]
-        for web in webs:
-            wait_until(web.is_up, "the web")
-            wait_until(lambda web=web: web.has_said("live.listening"), "the channel layer")
-        token = webs[0].ask("POST", "auth/guest")["access"]
-        (showtime,) = webs[0].ask("GET", "showtimes")["results"]
+def house() -> Iterator[House]:
+    with running_cinema(prepare=PREPARE, worker=False) as cinema:
+        web = cinema.web[0]
+        (showtime,) = web.ask("GET", "showtimes")["results"]
         showtime_id = showtime["id"]
-        seats = list(webs[0].ask("GET", f"showtimes/{showtime_id}/seats/status")["seats"])
-        yield House(webs, engines, token, showtime_id, seats)
-
-
-@contextlib.contextmanager
-def running_web(environment: dict[str, str], log: Path) -> Iterator[Web]:
-    """The command of the Procfile, as one process."""
-    port = free_port()
-    (line,) = [line for line in (CHECKOUT / "Procfile").read_text().splitlines() if line.startswith("web: ")]
-    values = {"${HOST}": "127.0.0.1", "${PORT}": str(port), "${WEB_WORKERS}": "1"}
-    command = [values.get(word, word) for word in line.split()[2:]]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *command], cwd=CHECKOUT, env=environment, stdout=output, stderr=output
-        )
-    try:
-        yield Web(process, port, log)
-    finally:
-        process.terminate()
-        process.wait(20)
+        seats = list(web.ask("GET", f"showtimes/{showtime_id}/seats/status")["seats"])
+        yield House(cinema, web.guest(), showtime_id, seats)
 
 
 class Map:
@@ -240,7 +162,8 @@ def test_the_map_lives_while_redis_is_dead_and_is_quick_again_when_it_is_back(ho
         first, second, third = house.seats[:3]
         async with map_at(house, one) as near, map_at(house, two) as far:
             heard = two.has_said("live.listening")
-            house.engines.redis.kill()
+            for redis in (house.cinema.redis, house.cinema.messages):
+                redis.kill()
             try:
                 await asyncio.to_thread(house.hold, one, first)
                 # A process hears itself without Redis.
@@ -252,7 +175,8 @@ def test_the_map_lives_while_redis_is_dead_and_is_quick_again_when_it_is_back(ho
                     assert late.seats[second] == "locked"
                     assert late.version == near.version
             finally:
-                house.engines.redis.start()
+                for redis in (house.cinema.redis, house.cinema.messages):
+                    redis.start()
             await asyncio.to_thread(wait_until, lambda: two.has_said("live.listening") > heard, "the layer", 10)
             await asyncio.to_thread(house.hold, one, third)
             await far.sees(third, "locked", AT_ONCE)
@@ -265,9 +189,8 @@ def test_a_redis_that_hangs_holds_up_nobody(house: House) -> None:
         one, two = house.webs
         async with map_at(house, one) as near, map_at(house, two) as far:
             heard = two.has_said("live.listening")
-            pid = house.engines.redis.pid
-            assert pid
-            os.kill(pid, signal.SIGSTOP)
+            for redis in (house.cinema.redis, house.cinema.messages):
+                redis.pause()
             try:
                 await asyncio.to_thread(house.hold, one, house.seats[0])
                 await near.sees(house.seats[0], "locked", AT_ONCE)
@@ -276,7 +199,8 @@ def test_a_redis_that_hangs_holds_up_nobody(house: House) -> None:
                 await asyncio.to_thread(house.hold, one, house.seats[1])
                 await far.sees(house.seats[1], "locked", SOON)
             finally:
-                os.kill(pid, signal.SIGCONT)
+                for redis in (house.cinema.redis, house.cinema.messages):
+                    redis.resume()
             await asyncio.to_thread(wait_until, lambda: two.has_said("live.listening") > heard, "the layer", 10)
             await asyncio.to_thread(house.hold, one, house.seats[2])
             await far.sees(house.seats[2], "locked", AT_ONCE)
@@ -284,21 +208,15 @@ def test_a_redis_that_hangs_holds_up_nobody(house: House) -> None:
     run(scene)
 
 
-def test_a_server_that_stops_says_goodbye_and_ends_cleanly(house: House, tmp_path: Path) -> None:
+def test_a_server_that_stops_says_goodbye_and_ends_cleanly(house: House) -> None:
     async def scene() -> None:
-        environment = {
-            **os.environ,
-            **PROCESS,
-            **house.engines.environment,
-            "CINEBOOK_DATA_DIR": str(tmp_path),
-        }
-        with running_web(environment, tmp_path / "web.log") as web:
-            await asyncio.to_thread(wait_until, web.is_up, "the web")
-            async with map_at(house, web) as client:
-                web.process.terminate()
-                await client.connection.wait_closed()
-                assert client.connection.close_code == 1012
-            assert await asyncio.to_thread(web.process.wait, 10) in {0, -signal.SIGTERM, 143}
-            assert "Traceback" not in web.log.read_text()
+        web = house.webs[1]
+        async with map_at(house, web) as client:
+            ended = asyncio.create_task(asyncio.to_thread(web.stop))
+            await client.connection.wait_closed()
+            assert client.connection.close_code == 1012
+            assert await ended in {0, -signal.SIGTERM, 143}
+        assert "Traceback" not in web.log.read_text()
+        await asyncio.to_thread(web.start)
 
     run(scene)
