@@ -158,7 +158,7 @@ def _buy(
     )
     if is_new:
         log.info("booking.begun", reference=booking.reference, showtime_id=booking.showtime_id)
-    _ask_provider(booking, token=purchase.token)
+    _ask_provider(booking, purchase)
     return BookingAnswer(booking=_paid(booking), is_new=is_new)
 
 
@@ -209,12 +209,15 @@ def _begun_before(reference: str) -> tuple[Booking, bool]:
     return Booking.objects.get(reference=reference), True
 
 
-def _ask_provider(booking: Booking, *, token: str) -> None:
-    """Have the provider begin the payment, unless it has; repeated calls begin it once."""
+def _ask_provider(booking: Booking, purchase: Purchase) -> None:
+    """Have the provider begin the payment, unless it has; repeated calls begin it once.
+
+    Whoever buys a hold again in another way goes on with the payment that was begun.
+    """
     payment = Payment.objects.select_related("booking").get(booking=booking)
     if payment.status != PaymentStatus.PENDING or payment.provider_reference:
         return
-    order = order_of(payment, token=token)
+    order = order_of(payment, token=purchase.token if purchase.provider == payment.provider else "")
     with away_is_refused():
         try:
             state = provider_of(payment).create(order)
