@@ -28,7 +28,7 @@ from seating.live.frames import FrameId, frame
 from seating.live.handshake import visitor_of
 from seating.live.hub import hub
 from seating.live.threads import service_threads
-from seating.live.viewer import Viewer
+from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer
 from seating.selectors.holds import live_holds
 from seating.serializers import (
     HoldSerializer,
@@ -51,8 +51,6 @@ LARGEST_NUMBER = 2**63
 FRAMES = RateLimit("frames", burst=120, per_second=30)
 # How many frames over that limit are answered before the socket is closed.
 PATIENCE = RateLimit("frames-over-the-limit", burst=100, per_second=1)
-
-POLICY_VIOLATION, SERVER_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -136,7 +134,7 @@ class SeatsConsumer:
         log.info("socket.opened", by=visitor.by)
         hub().enter(self._viewer)
         try:
-            code = await self._until_it_ends(self._read(), self._viewer.write(self._write), self._overflow())
+            code = await self._until_it_ends(self._read(), self._viewer.write(self._write), self._until_dropped())
         finally:
             hub().leave(self._viewer)
         log.info("socket.closed", code=code, seconds=round(time.monotonic() - opened_at, 1))
@@ -161,10 +159,10 @@ class SeatsConsumer:
         await self._close(SERVER_ERROR)
         return SERVER_ERROR
 
-    async def _overflow(self) -> int:
-        await self._viewer.overflowed.wait()
-        await self._close(TRY_AGAIN_LATER)
-        return TRY_AGAIN_LATER
+    async def _until_dropped(self) -> int:
+        await self._viewer.dropped.wait()
+        await self._close(self._viewer.drop_code)
+        return self._viewer.drop_code
 
     async def _read(self) -> int:
         """Take frame after frame; return the code with which the socket ends."""

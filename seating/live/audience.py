@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,7 +19,7 @@ from seating.identity import Claimant
 from seating.live.frames import FrameId, Stretch, frame, heartbeat
 from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
-from seating.live.viewer import Viewer
+from seating.live.viewer import TRY_AGAIN_LATER, Viewer
 from seating.selectors.holds import live_hold
 from seating.selectors.seat_changes import changes_since, holders_at
 from seating.selectors.seat_map import SaleState, seat_snapshot
@@ -27,7 +28,7 @@ from seating.services import make_missing_seats
 
 log = structlog.get_logger(__name__)
 
-# Changes within this time go out as one frame.
+# The first change goes out at once; those that come within this time after a frame share the next one.
 GATHER_SECONDS = 0.03
 # How long a missing change may be on its way before the ledger is asked for it.
 PATIENCE_SECONDS = 0.1
@@ -75,6 +76,7 @@ class Audience:
         # The version to which all viewers have been led, what waits to be told, and what was told lately.
         self._told = 0
         self._gathered: list[SeatsChanged] = []
+        self._told_at = -math.inf
         self._lately: deque[SeatsChanged] = deque(maxlen=REMEMBERED)
         self._patience: asyncio.TimerHandle | None = None
         self._asking = False
@@ -143,7 +145,7 @@ class Audience:
         except (Refusal, DatabaseError) as error:
             # Nothing can be promised to them any more; whoever opens a new socket sees what is true.
             log.warning("live.resync_failed", showtime_id=self.showtime_id, error=str(error))
-            viewer.overflowed.set()
+            viewer.drop(TRY_AGAIN_LATER)
 
     # --- What changes ------------------------------------------------------------------------------------------------
 
@@ -201,7 +203,8 @@ class Audience:
     def _advance(self, patience: float = PATIENCE_SECONDS) -> None:
         if events := self._stream.take():
             if not self._gathered:
-                self._loop.call_later(GATHER_SECONDS, self._tell)
+                # Never in this very turn of the loop, for what else it has heard belongs to the same frame.
+                self._loop.call_at(max(self._loop.time(), self._told_at + GATHER_SECONDS), self._tell)
             self._gathered += events
             # Something else may be missing now.
             self._forget_patience()
@@ -215,7 +218,7 @@ class Audience:
         if not events:
             return
         stretch = Stretch.of(events)
-        self._told = stretch.version
+        self._told, self._told_at = stretch.version, self._loop.time()
         self._lately.extend(events)
         for viewer in self.viewers:
             known = viewer.versions[self.showtime_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from typing import Any
 
@@ -400,6 +401,35 @@ def test_changes_close_together_go_out_as_one_frame(showtime: Showtime) -> None:
 
             assert (frame["data"]["from_version"], frame["data"]["version"]) == (0, 20)
             assert frame["data"]["changes"] == {"A1": "state 20", "A2": "locked"}
+
+    scene()
+
+
+def test_the_first_change_does_not_wait_for_others_and_the_others_share_a_frame(
+    showtime: Showtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk) as client:
+            watched = hub()._audiences[showtime.pk]
+            for burst in range(2):
+                # As after a quiet time.
+                watched._told_at = -math.inf
+                first = 20 * burst + 1
+                with monkeypatch.context() as patient:
+                    patient.setattr(audiences, "GATHER_SECONDS", 3600)
+                    hear(watched, first)
+                    frame = await client.receive("seat:status:changed")
+                    assert (frame["data"]["from_version"], frame["data"]["version"]) == (first - 1, first)
+                assert watched._gathered == []
+                for version in range(first + 1, first + 20):
+                    hear(watched, version)
+                    await asyncio.sleep(0)
+                frame = await client.receive("seat:status:changed")
+                assert (frame["data"]["from_version"], frame["data"]["version"]) == (first, first + 19)
+
+    def hear(watched: audiences.Audience, version: int) -> None:
+        watched.hear({"type": "seats.changed", "version": version, "changes": {"A1": f"state {version}"}})
 
     scene()
 
