@@ -386,6 +386,7 @@ class _SeatStatesSerializer(serializers.Serializer[Any]):
     server_time = UtcDateTimeField()
     on_sale = serializers.BooleanField(help_text="Whether seats can be had now.")
     cancelled = serializers.BooleanField(help_text="Whether the showtime does not take place.")
+    viewers = serializers.IntegerField(help_text="How many people look at this showtime at the moment, about.")
     hold = HoldSerializer(allow_null=True)
 
 
@@ -402,29 +403,37 @@ class SeatChangesSerializer(_SeatStatesSerializer):
     changes = serializers.DictField(child=serializers.ChoiceField(ViewedStatus.values))
 
 
-def seat_status(snapshot: SeatSnapshot, hold: HeldSeats | None) -> dict[str, Any]:
-    """Return what `SeatStatusSerializer` describes; a plain dictionary, for there are hundreds of seats."""
-    return {**_seat_states(snapshot, hold), "seats": _words(snapshot)}
+def seat_status(snapshot: SeatSnapshot, hold: HeldSeats | None, *, viewers: int) -> dict[str, Any]:
+    """Return what `SeatStatusSerializer` describes; a plain dictionary, for there are hundreds of seats.
+
+    Args:
+        snapshot: has all seats.
+        hold: the viewer's.
+        viewers: how many look on.
+    """
+    return {**_seat_states(snapshot, hold, viewers), "seats": _words(snapshot)}
 
 
-def seat_changes(snapshot: SeatSnapshot, hold: HeldSeats | None, *, since: int) -> dict[str, Any]:
+def seat_changes(snapshot: SeatSnapshot, hold: HeldSeats | None, *, since: int, viewers: int) -> dict[str, Any]:
     """Return what `SeatChangesSerializer` describes.
 
     Args:
         snapshot: has the seats that have changed.
         hold: the viewer's.
         since: the version that they know.
+        viewers: how many look on.
     """
-    return {**_seat_states(snapshot, hold), "from_version": since, "changes": _words(snapshot)}
+    return {**_seat_states(snapshot, hold, viewers), "from_version": since, "changes": _words(snapshot)}
 
 
-def _seat_states(snapshot: SeatSnapshot, hold: HeldSeats | None) -> dict[str, Any]:
+def _seat_states(snapshot: SeatSnapshot, hold: HeldSeats | None, viewers: int) -> dict[str, Any]:
     return {
         "showtime_id": snapshot.showtime_id,
         "version": snapshot.version,
         "server_time": instant(snapshot.server_time),
         "on_sale": snapshot.sale is SaleState.OPEN,
         "cancelled": snapshot.sale is SaleState.CANCELLED,
+        "viewers": viewers,
         "hold": HoldSerializer(hold).data if hold else None,
     }
 

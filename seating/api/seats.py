@@ -19,6 +19,7 @@ from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.schema import ETAG, IF_NONE_MATCH, NOT_MODIFIED
 from seating.api.authentication import act_on_seats, asking, shown_hold
 from seating.api.named_requests import IDEMPOTENCY_KEY, answer_request
+from seating.live.presence import mark_of, presence
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, live_hold
 from seating.selectors.seat_map import SaleState, SeatSnapshot, current_version, seat_snapshot, seats_changed_since
@@ -84,13 +85,19 @@ class SeatStatus(ApiView):
         if known and since is None:
             tag = _tag(*current_version(showtime_id=pk), hold)
             if _is_one_of(known, tag):
+                _viewers(pk, holder_id)
                 return _kept_by_the_viewer(HttpResponse(status=304), tag)
         changed = None if since is None else seats_changed_since(showtime_id=pk, holder_id=holder_id, version=since)
         shown = changed or _all_seats(pk, holder_id)
+        viewers = _viewers(pk, holder_id)
         tag = _tag(shown.version, shown.sale, hold)
         if _is_one_of(known, tag):
             return _kept_by_the_viewer(HttpResponse(status=304), tag)
-        body = seat_status(shown, hold) if since is None or not changed else seat_changes(shown, hold, since=since)
+        body = (
+            seat_status(shown, hold, viewers=viewers)
+            if since is None or not changed
+            else seat_changes(shown, hold, since=since, viewers=viewers)
+        )
         return _kept_by_the_viewer(Response(body), tag)
 
 
@@ -265,6 +272,13 @@ def _all_seats(showtime_id: int, holder_id: int | None) -> SeatSnapshot:
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     return snapshot
+
+
+def _viewers(showtime_id: int, holder_id: int | None) -> int:
+    """Return how many people look at a showtime, with the one who is asking; strangers cannot be told apart."""
+    if holder_id is not None:
+        presence().ask(showtime_id, mark_of(holder_id))
+    return presence().count(showtime_id)
 
 
 def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:

@@ -17,6 +17,7 @@ from cinebook.core.errors import ErrorCode, Refusal
 from seating.events import SeatsChanged
 from seating.identity import Claimant
 from seating.live.frames import FrameId, Stretch, frame, heartbeat
+from seating.live.presence import presence
 from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
 from seating.live.viewer import TRY_AGAIN_LATER, Viewer
@@ -190,8 +191,13 @@ class Audience:
             self._looking = False
 
     def beat(self, server_time: dt.datetime) -> None:
-        """Tell everybody at which version they are."""
-        text = heartbeat(showtime_id=self.showtime_id, version=self._told, server_time=server_time)
+        """Tell everybody at which version they are, and how many look on."""
+        text = heartbeat(
+            showtime_id=self.showtime_id,
+            version=self._told,
+            server_time=server_time,
+            viewers=presence().count(self.showtime_id),
+        )
         for viewer in self.viewers:
             viewer.beat(self.showtime_id, text)
 
@@ -275,7 +281,8 @@ def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | N
     snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
-    text = frame("seats:availability", seat_status(snapshot, hold), frame_id)
+    states = seat_status(snapshot, hold, viewers=presence().count(showtime_id))
+    text = frame("seats:availability", states, frame_id)
     return _Shown(version=snapshot.version, sale=snapshot.sale, text=text)
 
 

@@ -32,10 +32,12 @@ def frame(event: str, data: Mapping[str, Any], frame_id: FrameId | None = None) 
     return json.dumps(content, cls=DjangoJSONEncoder, separators=(",", ":"))
 
 
-def heartbeat(*, showtime_id: int, version: int, server_time: dt.datetime) -> str:
-    """Return the frame that says at which version everybody should be."""
-    data = {"showtime_id": showtime_id, "version": version, "server_time": instant(server_time)}
-    return frame("heartbeat", data)
+def heartbeat(*, showtime_id: int, version: int, server_time: dt.datetime, viewers: int) -> str:
+    """Return the frame that says at which version everybody should be, and how many they are."""
+    return frame(
+        "heartbeat",
+        {"showtime_id": showtime_id, "version": version, "server_time": instant(server_time), "viewers": viewers},
+    )
 
 
 @dataclasses.dataclass(frozen=True)

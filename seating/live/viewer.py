@@ -9,6 +9,7 @@ from typing import Protocol
 
 from seating.identity import Claimant
 from seating.live.frames import Stretch
+from seating.live.presence import mark_of
 
 # How many frames that cannot be merged may wait, and how long they may be together, in characters: snapshots, answers,
 # and what happened to the viewer's own holds.
@@ -41,6 +42,8 @@ class Viewer:
     def __init__(self, visitor: Visitor) -> None:
         self.visitor = visitor
         self.holder_id = visitor.claimant.holder_id if visitor.claimant else None
+        # What they count as among those who look at a showtime.
+        self.mark = mark_of(self.holder_id)
         # The showtimes that it has asked for.
         self.joined: set[int] = set()
         # The version to which the frames lead that it was given, by showtime.

@@ -195,7 +195,17 @@ class TestSince:
         strangers, own = since(nobody, showtime, 0).json(), since(guest, showtime, 1).json()
 
         assert strangers.keys() == {
-            *("showtime_id", "from_version", "version", "server_time", "on_sale", "cancelled", "changes", "hold")
+            *(
+                "showtime_id",
+                "from_version",
+                "version",
+                "server_time",
+                "on_sale",
+                "cancelled",
+                "viewers",
+                "changes",
+                "hold",
+            )
         }
         assert strangers["changes"] == {"A1": "locked", "A2": "available"}
         assert own["changes"] == {"A2": "available"}

@@ -548,8 +548,9 @@ def test_everybody_who_watches_is_told_the_version_now_and_then(
         async with socket(join=showtime.pk) as client:
             frame = await client.receive("heartbeat")
 
-            assert frame["data"].keys() == {"showtime_id", "version", "server_time"}
+            assert frame["data"].keys() == {"showtime_id", "version", "server_time", "viewers"}
             assert frame["data"]["version"] == 0
+            assert frame["data"]["viewers"] == 1
             assert frame["data"]["server_time"].endswith("Z")
 
     scene()

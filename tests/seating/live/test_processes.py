@@ -216,15 +216,19 @@ def test_an_idle_socket_lives_and_hears_after_a_long_silence(house: House) -> No
 
     async def scene() -> None:
         one, two = house.webs
-        async with map_at(house, two) as idle:
+        async with map_at(house, two) as idle, map_at(house, one, house.token), map_at(house, two, house.token):
             deaf = two.has_said("live.deaf")
             silent_since = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(12.5):
                     while True:
-                        await idle.next()
+                        frame = await idle.next()
             assert time.monotonic() - silent_since > 12
             assert set(idle.events[1:]) == {"heartbeat"}
+            # The guest has a socket at each process, and is one person; the other is a stranger.
+            assert frame["data"]["viewers"] == 2
+            status = await asyncio.to_thread(one.ask, "GET", f"showtimes/{house.showtime_id}/seats/status")
+            assert status["viewers"] == 2
 
             await asyncio.to_thread(house.hold, one, house.seats[0])
 
