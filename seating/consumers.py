@@ -27,8 +27,9 @@ from seating.identity import Claimant
 from seating.live.frames import FrameId, frame
 from seating.live.handshake import visitor_of
 from seating.live.hub import hub
+from seating.live.sessions import ended_sessions
 from seating.live.threads import service_threads
-from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer
+from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer, Visitor
 from seating.selectors.holds import live_holds
 from seating.serializers import (
     HoldSerializer,
@@ -204,10 +205,8 @@ class SeatsConsumer:
             hub().unwatch(self._viewer, _showtime_id(asked))
         elif event in self.actions:
             action = self.actions[event]
-            claimant = self._viewer.visitor.claimant
-            if claimant is None:
-                raise Refusal(ErrorCode.NOT_AUTHENTICATED)
-            self._tell(action.success, await service_threads().run(_run, action, claimant, asked), frame_id)
+            answer = await service_threads().run(_run, action, self._viewer.visitor, asked)
+            self._tell(action.success, answer, frame_id)
         else:
             raise Refusal(ErrorCode.INVALID_DATA, "There is no such event.")
 
@@ -297,7 +296,10 @@ def _showtime_id(asked: Data) -> int:
     return showtime_id
 
 
-def _run(action: Action, claimant: Claimant, asked: Data) -> Data:
+def _run(action: Action, visitor: Visitor, asked: Data) -> Data:
+    claimant = visitor.claimant
+    if claimant is None or (visitor.session and ended_sessions([visitor.session])):
+        raise Refusal(ErrorCode.NOT_AUTHENTICATED)
     request = action.request(data=asked)
     request.is_valid(raise_exception=True)
     if action.limited:

@@ -20,8 +20,9 @@ from seating.live.audience import Audience
 from seating.live.frames import FrameId
 from seating.live.holders import HolderSockets
 from seating.live.presence import PRESENCE_GROUP, REPORT_SECONDS, presence
-from seating.live.threads import hub_thread
-from seating.live.viewer import Viewer
+from seating.live.sessions import ended_sessions
+from seating.live.threads import hub_thread, service_threads
+from seating.live.viewer import POLICY_VIOLATION, Viewer
 from seating.selectors.seat_changes import current_versions
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 # How many showtimes one socket may watch.
 MAX_JOINED = 20
 HEARTBEAT_SECONDS = 10.0
+# How often the sessions behind the sockets are asked whether they still say the same.
+SESSION_SECONDS = 30.0
 # How often the versions of all watched showtimes are compared with PostgreSQL's.
 CHECK_SECONDS = 10.0
 # The same while the channel layer is away: a hold that ran out must be seen within 2 s, of which expiry takes 1 s.
@@ -59,6 +62,7 @@ class Hub:
         self._spawn(self._report_always())
         self._spawn(self._check_always())
         self._spawn(self._beat_always())
+        self._spawn(self._check_sessions_always())
 
     async def close(self) -> None:
         """End every task, and hear nothing any more."""
@@ -232,6 +236,30 @@ class Hub:
             else:
                 # No message is on its way.
                 audience.hear_of(version, patience=0)
+
+    async def _check_sessions_always(self) -> None:
+        while True:
+            await asyncio.sleep(SESSION_SECONDS)
+            await self._check_sessions()
+
+    async def _check_sessions(self) -> None:
+        """Close the sockets whose session no longer says who they are; whoever opens a new one is who they are now."""
+        shown = {
+            viewer: viewer.visitor.session
+            for sockets in self._holders.values()
+            for viewer in sockets.viewers
+            if viewer.visitor.session
+        }
+        if not shown:
+            return
+        try:
+            ended = await service_threads().run(ended_sessions, set(shown.values()))
+        except DatabaseError as error:
+            log.warning("live.sessions_not_read", error=str(error))
+            return
+        for viewer, session in shown.items():
+            if session in ended:
+                viewer.drop(POLICY_VIOLATION)
 
 
 async def _first_of(event: asyncio.Event, *, seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from seating.identity import Claimant
 from seating.live.frames import Stretch
 from seating.live.presence import mark_of
+from seating.live.sessions import ShownSession
 
 # How many frames that cannot be merged may wait, and how long they may be together, in characters: snapshots, answers,
 # and what happened to the viewer's own holds.
@@ -26,6 +27,10 @@ class Visitor(Protocol):
     @property
     def claimant(self) -> Claimant | None:
         """The holder that the visitor may act for now; None for nobody."""
+
+    @property
+    def session(self) -> ShownSession | None:
+        """The session that says so, if it is one."""
 
 
 class Viewer:

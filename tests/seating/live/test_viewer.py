@@ -11,12 +11,14 @@ from seating.events import SeatsChanged
 from seating.identity import Claimant
 from seating.live import viewer as viewers
 from seating.live.frames import Stretch
+from seating.live.sessions import ShownSession
 from seating.live.viewer import Viewer
 
 
 @dataclasses.dataclass
 class Nobody:
     claimant: Claimant | None = None
+    session: ShownSession | None = None
 
 
 def stretch(version: int, showtime_id: int = 1) -> Stretch:
