@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from tests.soak.lines import HttpLine, opened, pause
 
 # docs/protocol.md: without a heartbeat for so long, open a new socket.
-SILENCE = 25.0
+SILENCE = 13.0
 POLL_SECONDS = 2.0
 BETWEEN_SOCKETS = 0.3
 
