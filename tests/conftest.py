@@ -12,6 +12,7 @@ from redis import Redis
 from tests import settings as own
 from tests.factories import UserFactory
 from tests.support.cleaning import delete_everything
+from tests.support.clock import Clock
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +51,14 @@ def empty_redis(request: pytest.FixtureRequest) -> None:
 def unnudged(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker is told of what waits in the outbox: there is none."""
     monkeypatch.setattr("cinebook.core.outbox.nudge", lambda: None)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which a server that did not answer is left alone."""
+    clock = Clock()
+    monkeypatch.setattr("cinebook.core.breaker.time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bookings.payments.provider import ProviderAway
+from cinebook.core.breaker import Breaker
 
 # How long somebody waits for their turn, in seconds: their thread is missing elsewhere.
 QUEUE_SECONDS = 0.5
@@ -30,8 +30,7 @@ class Turns:
 
     def __init__(self, *, at_once: int) -> None:
         self._free = threading.BoundedSemaphore(at_once)
-        self._lock = threading.Lock()
-        self._rests_until = 0.0
+        self.breaker = Breaker(REST_SECONDS)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -41,27 +40,20 @@ class Turns:
             ProviderAway: it rests, or too many wait for it already.
             NoAnswer: what the call itself raises; then the provider is left alone.
         """
-        self._demand_awake()
+        if not self.breaker.admits():
+            raise ProviderAway
         if not self._free.acquire(timeout=QUEUE_SECONDS):
             raise ProviderAway
         try:
             yield
         except NoAnswer:
-            self._rests_until = time.monotonic() + REST_SECONDS
+            self.breaker.failed()
             raise
         except Exception:
             # An error is an answer: nobody has to wait for it.
-            self._rests_until = 0.0
+            self.breaker.answered()
             raise
         else:
-            self._rests_until = 0.0
+            self.breaker.answered()
         finally:
             self._free.release()
-
-    def _demand_awake(self) -> None:
-        if not self._rests_until:
-            return
-        with self._lock:
-            if time.monotonic() < self._rests_until:
-                raise ProviderAway
-            self._rests_until = time.monotonic() + REST_SECONDS

@@ -18,7 +18,7 @@ from django.db.models import Q
 from bookings.models import LIVE, Booking, BookingStatus, Payment, PaymentStatus, Ticket
 from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
-from bookings.services.purchases import RETRY_AFTER_PROVIDER, order_of
+from bookings.services.purchases import away_is_refused, order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
@@ -215,11 +215,12 @@ def _ask_provider(booking: Booking, *, token: str) -> None:
     if payment.status != PaymentStatus.PENDING or payment.provider_reference:
         return
     order = order_of(payment, token=token)
-    try:
-        state = provider_of(payment).create(order)
-    except ProviderAway:
-        log.warning("payment.provider_away", reference=booking.reference, provider=payment.provider)
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
+    with away_is_refused():
+        try:
+            state = provider_of(payment).create(order)
+        except ProviderAway:
+            log.warning("payment.provider_away", reference=booking.reference, provider=payment.provider)
+            raise
     settle_answer(provider=payment.provider, order=order, state=state)
 
 

@@ -81,7 +81,7 @@ def _write_down(run: ReconcilerRun, seats: SeatReconciliation) -> None:
 
 
 def _check_invariants(run: ReconcilerRun) -> None:
-    findings = [dataclasses.asdict(finding) for finding in broken_invariants([*SEAT_INVARIANTS, *BOOKING_INVARIANTS])]
+    findings = [dataclasses.asdict(broken) for broken in broken_invariants([*SEAT_INVARIANTS, *BOOKING_INVARIANTS])]
     for finding in findings:
         log.error("invariant.broken", **finding)
     run.findings = findings

@@ -18,9 +18,10 @@ from django.db import connection, transaction
 
 from bookings.selectors.invariants import BOOKING_INVARIANTS, HOUSE_INVARIANTS
 from bookings.services.freeing import free_holds_paid_for_nothing
-from seating.models import Showtime
+from seating.selectors.comparison import Comparison, redis_comparison
 from seating.selectors.invariants import REPAIR, SEAT_INVARIANTS, Invariant, Violation, violations
-from seating.services import Comparison, compare_redis, reconcile_seats, what_stays
+from seating.selectors.second_look import what_stays
+from seating.services import reconcile_seats
 
 INVARIANTS = (*SEAT_INVARIANTS, *BOOKING_INVARIANTS)
 # A batch has so many versions or showtimes: enough for PostgreSQL to be quick, and few enough that neither its memory
@@ -107,7 +108,7 @@ def verify_seats(*, showtime_ids: Collection[int] | None = None) -> Report:
             for invariant in HOUSE_INVARIANTS:
                 report.findings += [_finding(invariant, count, some) for count, some in _ask(invariant, ())]
     report.findings += _settled(unsettled)
-    redis = compare_redis(showtime_ids=showtime_ids)
+    redis = redis_comparison(showtime_ids=showtime_ids)
     if redis is None:
         report.redis = "away"
     else:
@@ -116,12 +117,6 @@ def verify_seats(*, showtime_ids: Collection[int] | None = None) -> Report:
     report.checked = dict(checked)
     report.seconds = round(time.monotonic() - begun, 3)
     return report
-
-
-def missing_showtimes(*, showtime_ids: Collection[int]) -> list[int]:
-    """Return which of the ids are no showtime's."""
-    known = Showtime.objects.filter(pk__in=showtime_ids).values_list("pk", flat=True)
-    return sorted(set(showtime_ids) - set(known))
 
 
 def repair_seats(*, showtime_ids: Collection[int] | None = None) -> Report:

@@ -12,7 +12,6 @@ import contextlib
 import contextvars
 import functools
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +25,8 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from cinebook.core.breaker import Breaker
 
 log = structlog.get_logger(__name__)
 
@@ -45,49 +46,23 @@ class RedisAway(Exception):  # noqa: N818 - a state of the world, not a mistake
     """Redis did not answer, or is resting after it did not: go on with PostgreSQL alone."""
 
 
-class Breaker:
-    """Remembers that a server did not answer, and for how long it is left alone.
-
-    Our own, because pybreaker holds its lock for the length of the call and so lets one thread at a time through.
-    """
+class RedisBreaker(Breaker):
+    """Counts as well what was left undone: what those commands would have written is missing."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rests_until = 0.0
+        super().__init__(REST_SECONDS)
         # How many commands have failed or were left out since this process began.
         self.failures = 0
 
-    def admits(self) -> bool:
-        """Return whether a command may be tried now; while the server rests, one caller a second may."""
-        if not self._rests_until:
-            return True
-        with self._lock:
-            if time.monotonic() < self._rests_until:
-                return False
-            self._rests_until = time.monotonic() + REST_SECONDS
-            return True
-
     def failed(self) -> bool:
         """Leave the server alone for a while; return whether it was thought to be well until now."""
+        self.left_undone()
+        return super().failed()
+
+    def left_undone(self) -> None:
+        """Count a command that failed, or was left out for lack of time."""
         with self._lock:
             self.failures += 1
-            first = not self._rests_until
-            self._rests_until = time.monotonic() + REST_SECONDS
-            return first
-
-    def passed_over(self) -> None:
-        """Count a command that was left out for lack of time: what it would have written is missing."""
-        with self._lock:
-            self.failures += 1
-
-    def answered(self) -> bool:
-        """Let everybody through again; return whether it was thought to be away until now."""
-        if not self._rests_until:
-            return False
-        with self._lock:
-            first = bool(self._rests_until)
-            self._rests_until = 0.0
-            return first
 
 
 # --- Time ------------------------------------------------------------------------------------------------------------
@@ -196,8 +171,8 @@ def _client(url: str) -> Redis:
 
 
 @functools.cache
-def _breaker(url: str) -> Breaker:
-    return Breaker()
+def _breaker(url: str) -> RedisBreaker:
+    return RedisBreaker()
 
 
 @functools.cache
@@ -208,7 +183,7 @@ def _script(url: str, path: Path) -> Callable[..., Any]:
 def _call(url: str, command: Callable[[], Answer], seconds: float) -> Answer:
     breaker, patience = _breaker(url), _patience.get()
     if patience and patience.left <= 0:
-        breaker.passed_over()
+        breaker.left_undone()
         raise RedisAway
     if not breaker.admits():
         raise RedisAway

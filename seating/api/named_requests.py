@@ -12,6 +12,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.api.authentication import see_holds
 from seating.services import Answer, NamedRequest, answer_once
@@ -42,16 +43,22 @@ def answer_request(request: Request, said: Any, work: Callable[[NamedRequest | N
         Refusal: `invalid_data` for a key that is none; what `answer_once` raises.
     """
     named = _named(request, said)
-    answer = answer_once(named=named, work=lambda: work(named)) if named else work(None)
+    answer = answer_once(named=named, work=lambda: work(named), refuse=refusal_answer) if named else work(None)
     return Response(answer.body, status=answer.status)
 
 
+def refusal_answer(refusal: Refusal) -> Answer:
+    """Return a refusal as what is kept, and answered again."""
+    return Answer(status=ERRORS[refusal.code].status, body=error_body(refusal))
+
+
 def _named(request: Request, said: Any) -> NamedRequest | None:
-    key = request.headers.get(HEADER, "")
-    if not key:
+    key = request.headers.get(HEADER)
+    if key is None:
         return None
     if not KEY.fullmatch(key):
-        raise Refusal(ErrorCode.INVALID_DATA, errors={HEADER: ["At most 200 plain characters."]})
+        # An empty one, too: who sends it believes that the request has a name.
+        raise Refusal(ErrorCode.INVALID_DATA, errors={HEADER: ["1 to 200 plain characters."]})
     claimant, bearer = see_holds(request)
     # The bearer of a hold shares its holder's keys, but is told only what was said to a bearer of this hold.
     shown = [str(bearer.hold_id)] if bearer else []

@@ -20,6 +20,8 @@ from seating.locks import keys
 # The life of a lock while PostgreSQL decides: longer than the slowest transaction, and short, so that an attempt whose
 # process died soon stands in nobody's way.
 PROVISIONAL_MS = 10_000
+# How long what a transaction decided may still be written here, in seconds: half of that life.
+TRUE_FOR_SECONDS = 5
 # How often a lock that stands in somebody's way is compared with PostgreSQL.
 CHECK_EVERY_MS = 1_000
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection
 
 from cinebook.core.errors import ErrorCode, Refusal
+from seating import locks
 from seating.models import Hold
 
 # What a hold has left at the least after a payment that was declined, in seconds: two minutes for another card, and a
@@ -125,6 +126,19 @@ def unended_holds_at(showtime_ids: Collection[int]) -> dict[int, list[HeldSeats]
 def showtimes_with_unended_holds() -> set[int]:
     """Return the showtimes at which there is a hold that nobody has ended."""
     return set(Hold.objects.filter(ended_at=None).order_by().values_list("showtime_id", flat=True).distinct())
+
+
+def granted(hold: HeldSeats) -> locks.GrantedHold:
+    """Return a hold as far as its locks want to know it."""
+    return locks.GrantedHold(
+        showtime_id=hold.showtime_id,
+        hold_id=hold.hold_id,
+        owner=locks.LockOwner(holder_id=hold.holder_id, user_id=hold.user_id),
+        fences=dict(zip(hold.seats, hold.fences, strict=True)),
+        locked_at=hold.locked_at,
+        expires_at=hold.expires_at,
+        lives_for=hold.lives_for,
+    )
 
 
 def _read(condition: str, parameters: list[Any]) -> list[HeldSeats]:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import itertools
 import uuid
+from collections.abc import Collection
 
 from django.db import models
 from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
@@ -149,6 +150,12 @@ def showtime_of_hold(hold_id: uuid.UUID) -> Showtime:
         Showtime.DoesNotExist: there is no such hold.
     """
     return Showtime.objects.get(holds=hold_id)
+
+
+def missing_showtimes(showtime_ids: Collection[int]) -> list[int]:
+    """Return which of the ids are no showtime's."""
+    known = Showtime.objects.filter(pk__in=showtime_ids).values_list("pk", flat=True)
+    return sorted(set(showtime_ids) - set(known))
 
 
 def price_list(showtime: Showtime) -> list[Price]:

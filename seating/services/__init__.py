@@ -2,8 +2,8 @@
 
 from seating.services.adopting import adopt_holds
 from seating.services.answering import answer_once, begin_request, keep_answer
-from seating.services.comparing import Comparison, compare_redis
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
+from seating.services.hold_tokens import hold_token, token_hash
 from seating.services.holders import guest_holder, user_holder
 from seating.services.holding import (
     HoldAnswer,
@@ -12,16 +12,13 @@ from seating.services.holding import (
     extend_hold,
     hold_best_seats,
     hold_seats,
-    hold_token,
     release_seats,
-    token_hash,
 )
 from seating.services.house import Withdrawn, block_seats, unblock_seats, withdraw_hold, withdraw_holds
 from seating.services.idempotency import Answer, Begun, NamedRequest, Once, forget_old_answers
 from seating.services.leaving import leave, let_go_of_left_holds, stay, still_there
 from seating.services.programme import make_missing_seats, make_seats, publish_layout, schedule_showtime
 from seating.services.reconciling import SeatReconciliation, mend_lost_locks, reconcile_seats
-from seating.services.second_look import what_stays
 from seating.services.selling import (
     BookedHold,
     HoldInPayment,
@@ -46,7 +43,6 @@ __all__ = [
     "Answer",
     "Begun",
     "BookedHold",
-    "Comparison",
     "HoldAnswer",
     "HoldInPayment",
     "NamedRequest",
@@ -63,7 +59,6 @@ __all__ = [
     "cancel_showtime",
     "change_showtime",
     "check_quantity",
-    "compare_redis",
     "demand_transaction",
     "expire_holds",
     "extend_hold",
@@ -97,7 +92,6 @@ __all__ = [
     "token_hash",
     "unblock_seats",
     "user_holder",
-    "what_stays",
     "withdraw_hold",
     "withdraw_holds",
 ]

@@ -14,10 +14,8 @@ from django.db import transaction
 
 from seating import broadcast, locks
 from seating.events import HoldChanged, HoldExpired, SaleChanged, SeatsChanged
-from seating.selectors.holds import HeldSeats
-
-# How long what a transaction decided may still be written to Redis: half the life of a provisional lock.
-TRUE_FOR_SECONDS = 5
+from seating.locks import TRUE_FOR_SECONDS
+from seating.selectors.holds import HeldSeats, granted
 
 
 def announce_held(*, hold: HeldSeats, new: Iterable[str], version: int | None, nonce: uuid.UUID | None) -> None:
@@ -107,16 +105,3 @@ def announce_sale(*, showtime_id: int) -> None:
     """After the commit, tell everybody who watches the showtime that it sells again, or no longer."""
     event = SaleChanged(showtime_id)
     transaction.on_commit(lambda: broadcast.send(event), robust=True)
-
-
-def granted(hold: HeldSeats) -> locks.GrantedHold:
-    """Return a hold as far as its locks want to know it."""
-    return locks.GrantedHold(
-        showtime_id=hold.showtime_id,
-        hold_id=hold.hold_id,
-        owner=locks.LockOwner(holder_id=hold.holder_id, user_id=hold.user_id),
-        fences=dict(zip(hold.seats, hold.fences, strict=True)),
-        locked_at=hold.locked_at,
-        expires_at=hold.expires_at,
-        lives_for=hold.lives_for,
-    )

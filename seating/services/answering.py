@@ -6,7 +6,6 @@ import functools
 import time
 from collections.abc import Callable
 
-from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.services.idempotency import (
     Answer,
@@ -24,12 +23,17 @@ from seating.services.transactions import run_sale
 # How long a repetition waits for what is done in several transactions, and how often it looks, in seconds.
 PATIENCE = 2.0
 GLANCE = 0.05
-SERVER_ERRORS = 500
 # What the same request may be answered in another way in a moment, or by somebody who shows who they are.
-PASSING = (ErrorCode.SEAT_LOCKED, ErrorCode.RATE_LIMITED, ErrorCode.NOT_AUTHENTICATED)
+PASSING = (
+    ErrorCode.SEAT_LOCKED,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.NOT_AUTHENTICATED,
+    ErrorCode.SERVER_ERROR,
+    ErrorCode.UNAVAILABLE,
+)
 
 
-def answer_once(*, named: NamedRequest, work: Callable[[], Answer]) -> Answer:
+def answer_once(*, named: NamedRequest, work: Callable[[], Answer], refuse: Callable[[Refusal], Answer]) -> Answer:
     """Answer a request that has named itself: by its work, if that is still to be done.
 
     Refusals are answers too, and change nothing; so they are kept apart from what they have refused. Those that a
@@ -38,6 +42,7 @@ def answer_once(*, named: NamedRequest, work: Callable[[], Answer]) -> Answer:
     Args:
         named: the request.
         work: does it, in a transaction that has it as its `Once`, and returns the answer.
+        refuse: returns a refusal as an answer.
 
     Raises:
         Refusal: `idempotency_mismatch` if the key belongs to another request; `seat_locked` if that is still being
@@ -47,7 +52,7 @@ def answer_once(*, named: NamedRequest, work: Callable[[], Answer]) -> Answer:
     while True:
         try:
             look(named)
-            return _answer(named, work)
+            return _answer(named, work, refuse)
         except AnsweredBefore as before:
             return before.answer
         except UnderWay:
@@ -82,19 +87,15 @@ def keep_answer(*, named: NamedRequest, answer: Answer) -> Answer:
     return answer
 
 
-def _answer(named: NamedRequest, work: Callable[[], Answer]) -> Answer:
+def _answer(named: NamedRequest, work: Callable[[], Answer], refuse: Callable[[Refusal], Answer]) -> Answer:
     try:
         return work()
     except Refusal as refusal:
         if not _is_final(refusal):
             leave_to_others(named)
             raise
-        return keep_answer(named=named, answer=Answer(status=ERRORS[refusal.code].status, body=error_body(refusal)))
+        return keep_answer(named=named, answer=refuse(refusal))
 
 
 def _is_final(refusal: Refusal) -> bool:
-    return (
-        ERRORS[refusal.code].status < SERVER_ERRORS
-        and "retry_after" not in refusal.data
-        and refusal.code not in PASSING
-    )
+    return "retry_after" not in refusal.data and refusal.code not in PASSING

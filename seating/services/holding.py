@@ -6,11 +6,9 @@ then one transaction in PostgreSQL decides; after its commit the locks get their
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import datetime as dt
 import functools
-import hashlib
 import random
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +17,6 @@ from typing import TypeVar
 import structlog
 from django.conf import settings
 from django.db import connection
-from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
@@ -31,6 +28,7 @@ from seating.selectors.layouts import showtime_layout
 from seating.selectors.seat_map import seats_of_others
 from seating.services.announcing import announce_freed, announce_held, announce_seats
 from seating.services.expiry import expire_holds
+from seating.services.hold_tokens import hold_token, token_hash
 from seating.services.idempotency import Once
 from seating.services.programme import make_missing_seats
 from seating.services.row_locks import Claim, LockedHold, LockedSeat, lock_holder, lock_live_hold, lock_seats
@@ -43,8 +41,6 @@ Result = TypeVar("Result")
 
 # How often the best seats are looked for again when somebody else was quicker.
 BEST_SEATS_ATTEMPTS = 4
-# How many bytes of a hold's token are told.
-TOKEN_BYTES = 24
 NONE_TOGETHER = _("There are not that many free seats side by side. Try fewer, or pick them on the map.")
 
 
@@ -211,23 +207,6 @@ def release_seats(
     answer = _run_afresh(release, showtime_id)
     log.info("hold.released", holder_id=holder_id, showtime_id=showtime_id, seats=answer.released)
     return answer
-
-
-def hold_token(hold_id: uuid.UUID) -> str:
-    """Return the token of a hold that was made under the secret key of now.
-
-    It is drawn from the hold's id, which is no secret, by HMAC under SECRET_KEY: to whoever lacks that key it is as
-    good as chance, and whoever has it can sign sessions and tokens anyway. So nothing but its hash is stored, and an
-    answer that tells it can be told again. Holds from before have tokens by chance, which are good as well; those
-    cannot be told again, nor can those from before a change of SECRET_KEY.
-    """
-    drawn = salted_hmac("seating.hold_token", hold_id.bytes, algorithm="sha256").digest()
-    return base64.urlsafe_b64encode(drawn[:TOKEN_BYTES]).decode()
-
-
-def token_hash(token: str) -> str:
-    """Return what is stored of a hold token: it cannot be guessed, so one round of SHA-256 is enough."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def check_quantity(quantity: int) -> None:

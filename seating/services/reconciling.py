@@ -19,10 +19,10 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from cinebook.core.errors import Refusal
 from seating.locks import mending
 from seating.models import SeatChange
-from seating.selectors.holds import unended_holds
+from seating.selectors.comparison import RedisWentAway, redis_keys
+from seating.selectors.holds import granted, unended_holds
 from seating.selectors.strays import cancelled_showtimes_with_holds, holds_of_strays
-from seating.services.announcing import announce_freed, announce_seats, granted
-from seating.services.comparing import RedisWentAway, redis_keys
+from seating.services.announcing import announce_freed, announce_seats
 from seating.services.expiry import expire_holds, showtimes_with_lapsed_holds
 from seating.services.house import withdraw_holds
 from seating.services.row_locks import LockedHold, LockedSeat, lock_holds, lock_seats, lock_unended_holds

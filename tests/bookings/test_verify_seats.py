@@ -14,8 +14,9 @@ from redis import Redis
 
 from bookings.services import verifying
 from seating.models import Seat, SeatHold, ShowtimeSales
+from seating.selectors import comparison, second_look
 from seating.selectors.holds import HeldSeats
-from seating.services import comparing, release_seats, second_look
+from seating.services import release_seats
 from tests.factories import make_showtime
 from tests.support.asking import NOWHERE, somebody_holds
 
@@ -132,7 +133,7 @@ def test_without_redis_it_ends_well_and_says_what_it_left_out(
     held: HeldSeats, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REDIS_URL = NOWHERE
-    monkeypatch.setattr(comparing, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(comparison, "PAUSE_SECONDS", 0)
 
     status, told = run()
 

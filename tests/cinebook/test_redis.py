@@ -17,7 +17,6 @@ from cinebook.core import redis as door
 from cinebook.core.redis import (
     ANSWER_SECONDS,
     REST_SECONDS,
-    Breaker,
     RedisAway,
     is_up,
     limited_patience,
@@ -30,24 +29,14 @@ from cinebook.engines.throwaway import running_engines
 from seating.models import Holder, Showtime
 from tests import factories
 from tests.support.asking import NOWHERE, extend, hold, release
+from tests.support.clock import Clock
 from tests.support.ledger import assert_sound
 from tests.support.odd_redis import after, byte_by_byte, odd_redis, saying
-from tests.support.rivals import race
-
-
-class Clock:
-    """Stands in for `time.monotonic` of the door."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Neither does any command take time by it."""
     monkeypatch.setattr(door, "time", clock)
     return clock
 
@@ -84,34 +73,6 @@ def deaf_redis(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> 
 
 def ping() -> Any:
     return locks_command(lambda client: client.ping())
-
-
-class TestBreaker:
-    def test_one_failure_and_nobody_tries_for_a_while(self, clock: Clock) -> None:
-        breaker = Breaker()
-        assert breaker.admits()
-        breaker.failed()
-        assert not breaker.admits()
-        clock.now += REST_SECONDS - 0.01
-        assert not breaker.admits()
-
-    def test_then_one_caller_tries_for_all(self, clock: Clock) -> None:
-        breaker = Breaker()
-        breaker.failed()
-        clock.now += REST_SECONDS
-        assert [breaker.admits() for _ in range(3)] == [True, False, False]
-        # Who tried may have died on the way.
-        clock.now += REST_SECONDS
-        assert breaker.admits()
-        breaker.answered()
-        assert all(breaker.admits() for _ in range(3))
-
-    @pytest.mark.django_db
-    def test_of_many_threads_one_is_let_through(self, clock: Clock) -> None:
-        breaker = Breaker()
-        breaker.failed()
-        clock.now += REST_SECONDS
-        assert sum(race(*[breaker.admits] * 8)) == 1
 
 
 class TestAway:

@@ -19,8 +19,9 @@ from bookings.selectors.purchases import GRACE_SECONDS
 from bookings.services import cancel_booking, carry_out_refund, settle_overdue_payments
 from cinebook.core.errors import Refusal
 from seating import locks
+from seating.api.named_requests import refusal_answer
 from seating.models import Hold, Holder, SeatChange, Showtime
-from seating.selectors.holds import HeldSeats
+from seating.selectors.holds import HeldSeats, granted
 from seating.selectors.seat_map import SeatSnapshot, seat_snapshot
 from seating.services import (
     Answer,
@@ -33,7 +34,6 @@ from seating.services import (
     reconcile_seats,
     run_sale,
 )
-from seating.services.announcing import granted
 from seating.services.row_locks import lock_seats
 from seating.services.seat_changes import free
 from tests.support.asking import extend, hold, release
@@ -400,7 +400,7 @@ def a_request_with_a_name_comes_twice(house: House) -> None:
         )
         return tell(answer)
 
-    house.answers += [answer_once(named=named, work=take_two), answer_once(named=named, work=take_two)]
+    house.answers += [answer_once(named=named, work=take_two, refuse=refusal_answer) for _ in range(2)]
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------

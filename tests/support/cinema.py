@@ -58,6 +58,8 @@ SETTINGS = {
     "HOST": "127.0.0.1",
     "WEB_WORKERS": "1",
     "RATE_LIMITS": "off",
+    # One address for all processes, as behind a proxy; without it each would take its own port for the house's.
+    "SITE_URL": "http://127.0.0.1:8000",
 }
 
 

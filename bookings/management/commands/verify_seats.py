@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
-from bookings.services import Finding, Report, missing_showtimes, repair_seats, verify_seats
+from bookings.services import Finding, Report, repair_seats, verify_seats
+from seating.selectors.programme import missing_showtimes
 
 DISAGREES, NOT_CHECKED = 1, 2
 
@@ -53,7 +54,7 @@ class Command(BaseCommand):
             raise CommandError("They do not agree.", returncode=DISAGREES)
 
     def _report(self, showtimes: list[int] | None, *, repairs: bool) -> Report:
-        missing = missing_showtimes(showtime_ids=showtimes or ())
+        missing = missing_showtimes(showtimes or ())
         if missing:
             raise CommandError(f"There is no showtime {missing[0]}.", returncode=NOT_CHECKED)
         report = verify_seats(showtime_ids=showtimes)

@@ -7,7 +7,7 @@ of all showtimes. Those about bookings stand in `bookings`.
 from seating.selectors.invariants.asking import (
     LOOK,
     REPAIR,
-    Finding,
+    BrokenInvariant,
     Invariant,
     Violation,
     broken_invariants,
@@ -22,7 +22,7 @@ __all__ = [
     "LOOK",
     "REPAIR",
     "SEAT_INVARIANTS",
-    "Finding",
+    "BrokenInvariant",
     "Invariant",
     "Violation",
     "broken_invariants",

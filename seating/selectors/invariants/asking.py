@@ -55,7 +55,7 @@ class Violation:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class BrokenInvariant:
     """An invariant that does not hold: what is wrong, how often, and some examples."""
 
     number: str
@@ -86,7 +86,7 @@ def showtimes_that_may_change() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def broken_invariants(invariants: Iterable[Invariant]) -> list[Finding]:
+def broken_invariants(invariants: Iterable[Invariant]) -> list[BrokenInvariant]:
     """Ask the quick ones of these invariants about the showtimes that may still change, as the reconciler does.
 
     Returns:
@@ -97,17 +97,19 @@ def broken_invariants(invariants: Iterable[Invariant]) -> list[Finding]:
     """
     showtime_ids = showtimes_that_may_change()
     asked = [invariant for invariant in invariants if invariant.quick]
-    return [finding for invariant in asked if (finding := _ask(invariant, showtime_ids))]
+    return [broken for invariant in asked if (broken := _ask(invariant, showtime_ids))]
 
 
-def _ask(invariant: Invariant, showtime_ids: Sequence[int]) -> Finding | None:
+def _ask(invariant: Invariant, showtime_ids: Sequence[int]) -> BrokenInvariant | None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(LONGEST_MS)])
         found = violations(invariant, showtime_ids, at_most=EXAMPLES)
     if not found:
         return None
     examples = [f"showtime {violation.showtime_id}, {violation}" for _count, some in found for violation in some]
-    return Finding(invariant.number, invariant.violation, sum(count for count, _some in found), examples[:EXAMPLES])
+    return BrokenInvariant(
+        invariant.number, invariant.violation, sum(count for count, _some in found), examples[:EXAMPLES]
+    )
 
 
 def violations(

@@ -18,8 +18,10 @@ from bookings.models import PaymentStatus
 from bookings.payments import BadNotice, Order, PaymentState, ProviderAway
 from bookings.payments import stripe as door
 from bookings.payments.stripe import SIGNATURE_HEADER, StripeProvider, our_amount, stripe_amount
+from bookings.payments.turns import REST_SECONDS
 from cinebook.core.errors import ErrorCode
 from tests.support.asking import refused
+from tests.support.clock import Clock
 from tests.support.stripe_server import SECRET, StripeServer
 
 NEW_SECRET = "whsec_new"
@@ -137,7 +139,7 @@ class TestASession:
         same = order()
         with pytest.raises(ProviderAway):
             stripe.create(same)
-        stripe._turns._rests_until = 0
+        stripe._turns.breaker.answered()
         assert stripe.cancel(same).status is PaymentStatus.CANCELLED
         assert [session["status"] for session in server.sessions.values()] == ["expired"]
 
@@ -172,7 +174,7 @@ class TestARefund:
         server.behaviour.next_faults = ["none", "none", "die"]
         with pytest.raises(ProviderAway):
             stripe.refund(paid)
-        stripe._turns._rests_until = 0
+        stripe._turns.breaker.answered()
         assert stripe.refund(paid).status is PaymentStatus.REFUNDED
         assert len(server.refunds) == 1
 
@@ -196,6 +198,36 @@ class TestARefund:
         server.behaviour.refunds = "succeeded"
         assert stripe.refund(paid).status is PaymentStatus.REFUNDED
         assert self.refunded(server) == 2400
+
+    def test_that_fails_after_it_had_succeeded_is_made_again(
+        self, stripe: StripeProvider, server: StripeServer, paid: Order
+    ) -> None:
+        assert stripe.refund(paid).status is PaymentStatus.REFUNDED
+        (refund,) = server.refunds
+        server.end_refund(refund, "failed")
+        told = [stripe.read_notice(*notice) for notice in server.outbox[-2:]]
+        assert told[0] == told[1]
+        assert told[0] is not None
+        assert (told[0].state.status, told[0].order, told[0].amount) == (PaymentStatus.REFUND_DUE, "BK-1", 2400)
+        assert stripe.refund(paid).status is PaymentStatus.REFUNDED
+        assert len(server.refunds) == 2
+
+    def test_that_comes_to_its_end_is_told(self, stripe: StripeProvider, server: StripeServer, paid: Order) -> None:
+        server.behaviour.refunds = "pending"
+        stripe.refund(paid)
+        (refund,) = server.refunds
+        server.end_refund(refund, "pending")
+        assert stripe.read_notice(*server.outbox[-1]) is None
+        server.end_refund(refund, "succeeded")
+        told = stripe.read_notice(*server.outbox[-1])
+        assert told is not None
+        assert told.state.status is PaymentStatus.REFUNDED
+
+    def test_made_by_hand_is_nobody_s_notice(self, stripe: StripeProvider, server: StripeServer, paid: Order) -> None:
+        (intent,) = server.intents
+        refund = server.answer("POST", "/v1/refunds", {"payment_intent": intent, "amount": "900"})
+        server.end_refund(refund["id"], "failed")
+        assert stripe.read_notice(*server.outbox[-1]) is None
 
     def test_gives_back_what_is_left_of_one_made_by_hand(
         self, stripe: StripeProvider, server: StripeServer, paid: Order
@@ -274,14 +306,14 @@ class TestTrouble:
         assert time.monotonic() - began < 2
         door._client.cache_clear()
 
-    def test_leaves_stripe_alone_for_a_while(self, stripe: StripeProvider, server: StripeServer) -> None:
+    def test_leaves_stripe_alone_for_a_while(self, stripe: StripeProvider, server: StripeServer, clock: Clock) -> None:
         same = order()
         server.behaviour.next_faults = ["drop"]
         for _ in range(3):
             with pytest.raises(ProviderAway):
                 stripe.create(same)
         assert not server.requests
-        stripe._turns._rests_until = time.monotonic()
+        clock.now += REST_SECONDS
         assert stripe.create(same).status is PaymentStatus.PENDING
         assert stripe.ask(same).status is PaymentStatus.PENDING
 

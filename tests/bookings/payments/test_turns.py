@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +10,8 @@ from pytest_django import Settings
 
 from bookings.payments import ProviderAway, turns
 from bookings.payments.stripe import StripeProvider
-from bookings.payments.turns import NoAnswer, Turns
+from bookings.payments.turns import REST_SECONDS, NoAnswer, Turns
+from tests.support.clock import Clock
 
 
 def test_only_so_many_wait_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +42,13 @@ def test_a_thread_is_left_for_everybody_else(settings: Settings, threads: int, a
     assert [free.acquire(blocking=False) for _ in range(threads + 1)].count(True) == at_once
 
 
-def test_after_no_answer_it_rests_but_for_one_who_tries() -> None:
+def test_after_no_answer_it_rests_but_for_one_who_tries(clock: Clock) -> None:
     alone = Turns(at_once=2)
     with pytest.raises(NoAnswer), alone.turn():
         raise NoAnswer
     with pytest.raises(ProviderAway), alone.turn():
         pytest.fail("it was asked while it rests")
-    alone._rests_until = time.monotonic()
+    clock.now += REST_SECONDS
     # The one who tries is alone until there is an answer.
     with alone.turn(), pytest.raises(ProviderAway), alone.turn():
         pytest.fail("two have tried")
@@ -56,9 +56,11 @@ def test_after_no_answer_it_rests_but_for_one_who_tries() -> None:
         pass
 
 
-def test_an_error_is_an_answer() -> None:
+def test_an_error_is_an_answer(clock: Clock) -> None:
     answers = Turns(at_once=1)
-    answers._rests_until = time.monotonic() - 1
+    with pytest.raises(NoAnswer), answers.turn():
+        raise NoAnswer
+    clock.now += REST_SECONDS
     with pytest.raises(ProviderAway), answers.turn():
         raise ProviderAway
     with answers.turn():

@@ -31,6 +31,7 @@ from bookings.services import (
 from bookings.services.purchases import order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal, SeatsRefused
+from seating.api.named_requests import refusal_answer
 from seating.models import BlockReason, Holder, IdempotencyRecord, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.services import Answer, NamedRequest, answer_once, block_seats, keep_answer, stop_sales
@@ -399,6 +400,7 @@ class TestAProcessThatDies:
                 work=lambda: keep_answer(
                     named=named, answer=Answer(201, self.buy(held, token, named).booking.reference)
                 ),
+                refuse=refusal_answer,
             )
 
         with monkeypatch.context() as patch:

@@ -23,14 +23,13 @@ from bookings.services import cancel_booking, reconcile, repair_seats, verify_se
 from cinebook.core.errors import ErrorCode, Refusal
 from seating import locks
 from seating.models import BlockReason, Hold, Seat, SeatEvent, Showtime, ShowtimeSales
+from seating.selectors import comparison, second_look
 from seating.selectors.holds import HeldSeats
 from seating.selectors.invariants import SEAT_INVARIANTS
 from seating.services import (
     adopt_holds,
     block_seats,
-    comparing,
     expire_holds,
-    second_look,
     unblock_seats,
     withdraw_hold,
 )
@@ -140,7 +139,7 @@ def house(redis: Redis) -> House:
 def without_redis(house: House, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis goes away once the house stands, and nobody waits for it to come back."""
     settings.REDIS_URL = NOWHERE
-    monkeypatch.setattr(comparing, "ATTEMPTS", 1)
+    monkeypatch.setattr(comparison, "ATTEMPTS", 1)
 
 
 def found(report: Any = None) -> set[str]:
@@ -785,7 +784,7 @@ def test_a_release_that_redis_has_not_heard_of_yet_is_no_alarm(
 ) -> None:
     monkeypatch.setattr(second_look, "PATIENCE_SECONDS", 5.0 if patient else 0.0)
     looked, committed = threading.Event(), threading.Event()
-    tell_redis, compare = locks.release, comparing.mending.compare
+    tell_redis, compare = locks.release, comparison.mending.compare
 
     def tell_late(**given: Any) -> None:
         committed.set()
@@ -798,7 +797,7 @@ def test_a_release_that_redis_has_not_heard_of_yet_is_no_alarm(
         return differences
 
     monkeypatch.setattr(locks, "release", tell_late)
-    monkeypatch.setattr(comparing.mending, "compare", compare_and_tell)
+    monkeypatch.setattr(comparison.mending, "compare", compare_and_tell)
     holder = Hold.objects.get(pk=house.held.hold_id).holder
     with in_background() as start:
         releasing = start(lambda: release(house.showtime, holder))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from seating.services.announcing import TRUE_FOR_SECONDS
+from seating.locks import TRUE_FOR_SECONDS
 
 # For this long, in seconds, a transaction's decision may still be on its way to Redis.
 PATIENCE_SECONDS = float(TRUE_FOR_SECONDS)

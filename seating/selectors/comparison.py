@@ -10,10 +10,9 @@ import structlog
 
 from cinebook.core.redis import REST_SECONDS
 from seating.locks import mending
-from seating.selectors.holds import HeldSeats, showtimes_with_unended_holds, unended_holds_at
+from seating.selectors.holds import HeldSeats, granted, showtimes_with_unended_holds, unended_holds_at
 from seating.selectors.invariants import Violation
-from seating.services.announcing import granted
-from seating.services.second_look import what_stays
+from seating.selectors.second_look import what_stays
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +52,8 @@ class Comparison:
     violations: list[tuple[str, Violation]]
 
 
-def compare_redis(*, showtime_ids: Collection[int] | None = None) -> Comparison | None:
-    """Compare the locks, the records and the indexes in Redis with the live holds in PostgreSQL.
+def redis_comparison(*, showtime_ids: Collection[int] | None = None) -> Comparison | None:
+    """Return how the locks, the records and the indexes in Redis compare with the live holds in PostgreSQL.
 
     Args:
         showtime_ids: of which showtimes; None for all, and for whatever else Redis has.
