@@ -10,102 +10,22 @@ With CINEBOOK_MODEL_MOVES they have more than 30 moves. A game that fails is pri
 from __future__ import annotations
 
 import os
-import random
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from hypothesis.stateful import run_state_machine_as_test as play
-from pytest_django import Settings
 
 from tests.model.house import House
-from tests.model.product import GUESTS, PEOPLE, PLACES, USERS
-from tests.model.seats import MOST_SEATS
+from tests.model.moves import move_of
 from tests.support.buying import FlakyDemo
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("rules")]
 
 GAMES = int(os.environ.get("CINEBOOK_MODEL_GAMES", "0"))
 LENGTH = int(os.environ.get("CINEBOOK_MODEL_MOVES", "30"))
-
-WRONG = ("order", "amount", "currency", "reference", "signature")
-DAMAGES = ("gone", "garbage", "foreign", "newer")
-
-
-class Dice(random.Random):
-    """What a move is made with."""
-
-    def who(self) -> str:
-        return self.choice(PEOPLE)
-
-    def whoever(self) -> str | None:
-        """None is whoever it belongs to."""
-        return self.choice((None, None, None, *PEOPLE))
-
-    def show(self) -> int:
-        """Most of it happens at one of them."""
-        return self.choice((0, 0, 0, 1))
-
-    def codes(self) -> list[str]:
-        """Few enough that people want the same ones, and now and then too many."""
-        return self.sample(PLACES, self.choice((1, 1, 2, 2, 2, 3, 3, MOST_SEATS + 1)))
-
-    def which(self) -> int:
-        """Counted from the end: what is newest is most worth touching."""
-        return self.choice((0, 0, 0, 1, 1, 2, 3))
-
-    def coin(self) -> bool:
-        return self.random() < 1 / 2
-
-    def token(self) -> str:
-        return self.choice(("stall", "stall", "succeed", "decline"))
-
-    def outcome(self) -> str:
-        return self.choice(("CAPTURED", "CAPTURED", "DECLINED"))
-
-
-# How often something is done, and with what.
-MOVES: list[tuple[int, str, Callable[[Dice], dict[str, Any]]]] = [
-    (14, "hold", lambda dice: {"who": dice.who(), "show": dice.show(), "codes": dice.codes()}),
-    (2, "hold_best", lambda dice: {"who": dice.who(), "show": dice.show(), "quantity": dice.randint(1, 5)}),
-    (2, "extend", lambda dice: {"who": dice.who(), "show": 0, "codes": dice.choice(([], [], dice.codes()))}),
-    (3, "release", lambda dice: {"who": dice.who(), "show": 0, "codes": dice.choice((None, dice.codes()))}),
-    (8, "time_passes", lambda dice: {"seconds": dice.choice((5, 35, 130, 300, 300, 605, 605, 905, 1505))}),
-    (3, "expire", lambda dice: {"show": dice.show()}),
-    (2, "sign_in", lambda dice: {"guest": dice.choice(GUESTS), "user": dice.choice(USERS)}),
-    (9, "buy", lambda dice: {"which": dice.which(), "who": dice.whoever(), "token": dice.token()}),
-    (3, "confirm", lambda dice: {"which": dice.which(), "dropped": dice.randint(0, 1), "token": dice.token()}),
-    (1, "confirm_named", lambda dice: {"who": dice.who(), "codes": dice.codes(), "token": dice.token()}),
-    (4, "decide", lambda dice: {"which": dice.which(), "outcome": dice.outcome()}),
-    (2, "decide_silently", lambda dice: {"which": dice.which(), "outcome": dice.outcome()}),
-    (4, "notice", lambda dice: {"which": dice.which(), "told": dice.outcome(), "times": dice.randint(1, 2)}),
-    (1, "notice_about_nothing", lambda dice: {"which": dice.which(), "wrong": dice.choice(WRONG)}),
-    (3, "cancel", lambda dice: {"which": dice.which(), "who": dice.whoever()}),
-    (3, "settle_overdue", lambda _: {}),
-    (2, "provider_goes_away", lambda dice: {"call": dice.choice(("create", "cancel", "refund")), "lost": dice.coin()}),
-    (2, "provider_comes_back", lambda _: {}),
-    (1, "block", lambda dice: {"show": 0, "codes": dice.codes()}),
-    (1, "unblock", lambda dice: {"show": 0, "codes": dice.codes()}),
-    (1, "withdraw", lambda dice: {"which": dice.which()}),
-    (1, "stop_sales", lambda dice: {"show": dice.show()}),
-    (2, "resume_sales", lambda dice: {"show": dice.show()}),
-    (1, "call_off", lambda _: {"show": 1}),
-    (2, "reconcile", lambda _: {}),
-    (1, "flush_redis", lambda _: {}),
-    (1, "redis_goes_or_comes", lambda dice: {"up": dice.coin()}),
-    (2, "damage_a_lock", lambda dice: {"show": 0, "code": dice.choice(PLACES), "damage": dice.choice(DAMAGES)}),
-]
-
-
-def move_of(number: str) -> tuple[str, dict[str, Any]]:
-    """Return the move that comes of a throw of the dice."""
-    dice = Dice(number)
-    _weight, name, draw = dice.choices(MOVES, [weight for weight, *_rest in MOVES])[0]
-    return name, draw(dice)
 
 
 class Game(RuleBasedStateMachine):
@@ -140,16 +60,9 @@ class Game(RuleBasedStateMachine):
             self.house.close()
 
 
-def test_the_product_does_what_the_model_says(
-    provider: FlakyDemo, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.MAX_SEATS_PER_HOLD = MOST_SEATS
-    # Whether Redis is there is for the game to say, and not for how busy the machine is.
-    monkeypatch.setattr("cinebook.core.redis.SLOW_SECONDS", 60)
-    monkeypatch.setattr("cinebook.core.redis.ANSWER_SECONDS", 60)
-    monkeypatch.setattr("cinebook.core.breaker.Breaker.admits", lambda _breaker: True)
+def test_the_product_does_what_the_model_says(provider: FlakyDemo) -> None:
     profile = hypothesis.settings(
-        max_examples=GAMES or 40,
+        max_examples=GAMES or 12,
         stateful_step_count=LENGTH,
         derandomize=not GAMES,
         database=None,

@@ -90,7 +90,7 @@ def test_a_mistake_that_the_house_makes_is_seen(tmp_path: Path) -> None:
 
     outcome = run(planted)
 
-    assert {violation.invariant for violation in outcome.violations} == {"I5"}, report.in_words(outcome)
+    assert "I5" in {violation.invariant for violation in outcome.violations}, report.in_words(outcome)
     assert outcome.met_by
     assert f"The mistake `{MISTAKE}` was made" in report.in_words(outcome)
 
