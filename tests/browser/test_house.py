@@ -11,6 +11,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.house import House
 from tests.browser.test_seat_map import DESK, PHONE, Visit, live, seat, settled, stands, violations, visit
 
+# One process of the test run has the house of these tests.
+pytestmark = pytest.mark.xdist_group("browser")
+
 __all__ = ["visit"]
 
 

@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 
 from tests.browser.house import House
 
+# One process of the test run has the house of these tests.
+pytestmark = pytest.mark.xdist_group("browser")
+
 AXE = (Path(__file__).parent / "axe-core/axe.min.js").read_text()
 PHONE = {"width": 360, "height": 780}
 DESK = {"width": 1440, "height": 900}

@@ -18,6 +18,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.cinema import MIGRATE, Cinema, Web, running_cinema, wait_until
 
+# One process of the test run has the house of these tests.
+pytestmark = pytest.mark.xdist_group("two web processes")
+
 # Until a change is seen: while all is well, and while messages between processes are lost and PostgreSQL is asked.
 AT_ONCE, SOON = 1.0, 2.0
 PREPARE = f"""{MIGRATE}
