@@ -47,7 +47,8 @@ live = LiveUpdates()
 
 application = ProtocolTypeRouter(
     {
-        "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS),
+        # While PostgreSQL is frozen every thread may wait for it; whoever asks for health is to be told so in time.
+        "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS, apart={"/api/v1/health"}),
         "websocket": socket,
         # What ticks asks who is present, so it begins later and ends earlier.
         "lifespan": Lifespan(live, HoldTicker(present=live.present), LockTicker(), PaymentTicker(), OutboxTicker()),

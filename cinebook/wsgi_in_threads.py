@@ -12,7 +12,7 @@ import contextvars
 import functools
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ from cinebook.core.redis import limited_patience
 
 # The longest body that is read into memory, in bytes; Django's own limit for what is not a file.
 MAX_BODY = 2_621_440
+# A load balancer and an operator may ask at the same time.
+THREADS_APART = 2
 
 
 class Answer(NamedTuple):
@@ -46,11 +48,15 @@ class WsgiInThreads:
     Args:
         application: WSGI's.
         threads: how many requests are answered at a time; further ones wait.
+        apart: paths that wait for none of the others, but for each other: they have threads of their own.
     """
 
-    def __init__(self, application: Callable[..., Iterable[bytes]], *, threads: int) -> None:
+    def __init__(
+        self, application: Callable[..., Iterable[bytes]], *, threads: int, apart: Collection[str] = ()
+    ) -> None:
         self._application = application
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="wsgi")
+        self._apart = dict.fromkeys(apart, ThreadPoolExecutor(THREADS_APART, thread_name_prefix="wsgi-apart"))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request of ASGI's type `http`."""
@@ -62,7 +68,8 @@ class WsgiInThreads:
             # Also for a body that came in chunks: what has no length counts as no body in Django.
             environ["CONTENT_LENGTH"] = str(len(body))
             run = functools.partial(contextvars.copy_context().run, self._run, environ)
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, run)
+            threads = self._apart.get(scope["path"], self._threads)
+            answer = await asyncio.get_running_loop().run_in_executor(threads, run)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.content})
 

@@ -7,6 +7,7 @@ listens through one (`seating.live.hub`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,13 +23,15 @@ from rest_framework.serializers import Serializer
 from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import SEAT_OPERATIONS, LocalBuckets, RateLimit, count_request
-from cinebook.core.rest import as_refusal
+from cinebook.core.rest import as_refusal, error_headers
 from seating.identity import Claimant
+from seating.live.addresses import one_of_its_address
 from seating.live.frames import FrameId, frame
-from seating.live.handshake import visitor_of
+from seating.live.handshake import SocketVisitor, visitor_of
 from seating.live.hub import hub
+from seating.live.sessions import ended_sessions
 from seating.live.threads import service_threads
-from seating.live.viewer import Viewer
+from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer, Visitor
 from seating.selectors.holds import live_holds
 from seating.serializers import (
     HoldSerializer,
@@ -51,8 +54,6 @@ LARGEST_NUMBER = 2**63
 FRAMES = RateLimit("frames", burst=120, per_second=30)
 # How many frames over that limit are answered before the socket is closed.
 PATIENCE = RateLimit("frames-over-the-limit", burst=100, per_second=1)
-
-POLICY_VIOLATION, SERVER_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -125,18 +126,23 @@ class SeatsConsumer:
     async def run(self) -> None:
         """Find out who it is, and serve them until they leave."""
         await self._receive()
-        try:
-            visitor = await visitor_of(self._scope)
-        except Exception as error:  # noqa: BLE001 - the table of errors knows what each means
-            await self._refuse(as_refusal(error))
-            return
+        with contextlib.ExitStack() as counted:
+            try:
+                counted.enter_context(one_of_its_address(self._scope))
+                visitor = await visitor_of(self._scope)
+            except Exception as error:  # noqa: BLE001 - the table of errors knows what each means
+                await self._refuse(as_refusal(error))
+            else:
+                await self._serve(visitor)
+
+    async def _serve(self, visitor: SocketVisitor) -> None:
         await self._send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
         self._viewer = Viewer(visitor)
         opened_at = time.monotonic()
         log.info("socket.opened", by=visitor.by)
         hub().enter(self._viewer)
         try:
-            code = await self._until_it_ends(self._read(), self._viewer.write(self._write), self._overflow())
+            code = await self._until_it_ends(self._read(), self._viewer.write(self._write), self._until_dropped())
         finally:
             hub().leave(self._viewer)
         log.info("socket.closed", code=code, seconds=round(time.monotonic() - opened_at, 1))
@@ -161,10 +167,10 @@ class SeatsConsumer:
         await self._close(SERVER_ERROR)
         return SERVER_ERROR
 
-    async def _overflow(self) -> int:
-        await self._viewer.overflowed.wait()
-        await self._close(TRY_AGAIN_LATER)
-        return TRY_AGAIN_LATER
+    async def _until_dropped(self) -> int:
+        await self._viewer.dropped.wait()
+        await self._close(self._viewer.drop_code)
+        return self._viewer.drop_code
 
     async def _read(self) -> int:
         """Take frame after frame; return the code with which the socket ends."""
@@ -206,10 +212,8 @@ class SeatsConsumer:
             hub().unwatch(self._viewer, _showtime_id(asked))
         elif event in self.actions:
             action = self.actions[event]
-            claimant = self._viewer.visitor.claimant
-            if claimant is None:
-                raise Refusal(ErrorCode.NOT_AUTHENTICATED)
-            self._tell(action.success, await service_threads().run(_run, action, claimant, asked), frame_id)
+            answer = await service_threads().run(_run, action, self._viewer.visitor, asked)
+            self._tell(action.success, answer, frame_id)
         else:
             raise Refusal(ErrorCode.INVALID_DATA, "There is no such event.")
 
@@ -234,11 +238,12 @@ class SeatsConsumer:
         if "websocket.http.response" not in self._scope.get("extensions", {}):
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
+        headers = {"Content-Type": "application/json", **error_headers(refusal)}
         await self._send(
             {
                 "type": "websocket.http.response.start",
                 "status": ERRORS[refusal.code].status,
-                "headers": [(b"content-type", b"application/json")],
+                "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
             }
         )
         body = json.dumps(error_body(refusal)).encode()
@@ -299,7 +304,10 @@ def _showtime_id(asked: Data) -> int:
     return showtime_id
 
 
-def _run(action: Action, claimant: Claimant, asked: Data) -> Data:
+def _run(action: Action, visitor: Visitor, asked: Data) -> Data:
+    claimant = visitor.claimant
+    if claimant is None or (visitor.session and ended_sessions([visitor.session])):
+        raise Refusal(ErrorCode.NOT_AUTHENTICATED)
     request = action.request(data=asked)
     request.is_valid(raise_exception=True)
     if action.limited:

@@ -13,7 +13,7 @@ from seating.models import Auditorium, Movie, Price, Showtime
 from seating.selectors.holds import HeldSeats
 from seating.selectors.layouts import parsed_layout
 from seating.selectors.programme import on_sale
-from seating.selectors.seat_map import SaleState, SeatSnapshot
+from seating.selectors.seat_map import SaleState, SeatSnapshot, ViewedStatus
 from seating.services import ReleaseAnswer
 
 # Longer than any code that a layout may have, and short enough to be repeated in an answer.
@@ -136,6 +136,17 @@ class BestSeatsRequest(serializers.Serializer[Any]):
     """How many seats together."""
 
     count = serializers.IntegerField(min_value=1, default=1)
+
+
+class SeatStatusRequest(serializers.Serializer[Any]):
+    """What the caller knows already."""
+
+    since = serializers.IntegerField(
+        min_value=0,
+        max_value=2**63 - 1,
+        required=False,
+        help_text="The version that the caller knows: if it is not long ago, the answer has the changes alone.",
+    )
 
 
 # --- What is told of the programme -----------------------------------------------------------------------------------
@@ -367,28 +378,65 @@ class ReleaseSerializer(serializers.Serializer[ReleaseAnswer]):
         }
 
 
-class SeatStatusSerializer(serializers.Serializer[Any]):
-    """Every seat of a showtime at one version, as this viewer sees it, and what they hold there."""
+class _SeatStatesSerializer(serializers.Serializer[Any]):
+    """What every answer about the seats of a showtime says."""
 
     showtime_id = serializers.IntegerField()
     version = serializers.IntegerField()
     server_time = UtcDateTimeField()
     on_sale = serializers.BooleanField(help_text="Whether seats can be had now.")
     cancelled = serializers.BooleanField(help_text="Whether the showtime does not take place.")
-    seats = serializers.DictField(
-        child=serializers.ChoiceField(["available", "locked", "selected", "occupied", "blocked"])
-    )
+    viewers = serializers.IntegerField(help_text="How many people look at this showtime at the moment, about.")
     hold = HoldSerializer(allow_null=True)
 
 
-def seat_status(snapshot: SeatSnapshot, hold: HeldSeats | None) -> dict[str, Any]:
-    """Return what `SeatStatusSerializer` describes; a plain dictionary, for there are hundreds of seats."""
+class SeatStatusSerializer(_SeatStatesSerializer):
+    """Every seat of a showtime at one version, as this viewer sees it, and what they hold there."""
+
+    seats = serializers.DictField(child=serializers.ChoiceField(ViewedStatus.values))
+
+
+class SeatChangesSerializer(_SeatStatesSerializer):
+    """The seats alone that have changed since `from_version`, as this viewer sees them now, and what they hold."""
+
+    from_version = serializers.IntegerField()
+    changes = serializers.DictField(child=serializers.ChoiceField(ViewedStatus.values))
+
+
+def seat_status(snapshot: SeatSnapshot, hold: HeldSeats | None, *, viewers: int) -> dict[str, Any]:
+    """Return what `SeatStatusSerializer` describes; a plain dictionary, for there are hundreds of seats.
+
+    Args:
+        snapshot: has all seats.
+        hold: the viewer's.
+        viewers: how many look on.
+    """
+    return {**_seat_states(snapshot, hold, viewers), "seats": _words(snapshot)}
+
+
+def seat_changes(snapshot: SeatSnapshot, hold: HeldSeats | None, *, since: int, viewers: int) -> dict[str, Any]:
+    """Return what `SeatChangesSerializer` describes.
+
+    Args:
+        snapshot: has the seats that have changed.
+        hold: the viewer's.
+        since: the version that they know.
+        viewers: how many look on.
+    """
+    return {**_seat_states(snapshot, hold, viewers), "from_version": since, "changes": _words(snapshot)}
+
+
+def _seat_states(snapshot: SeatSnapshot, hold: HeldSeats | None, viewers: int) -> dict[str, Any]:
     return {
         "showtime_id": snapshot.showtime_id,
         "version": snapshot.version,
         "server_time": instant(snapshot.server_time),
         "on_sale": snapshot.sale is SaleState.OPEN,
         "cancelled": snapshot.sale is SaleState.CANCELLED,
-        "seats": {code: status.value for code, status in snapshot.seats.items()},
+        "viewers": viewers,
         "hold": HoldSerializer(hold).data if hold else None,
     }
+
+
+def _words(snapshot: SeatSnapshot) -> dict[str, str]:
+    return {code: status.value for code, status in snapshot.seats.items()}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.utils.translation import gettext_lazy as _
+import datetime as dt
 
-from bookings.models import Payment, PaymentEvent
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from bookings.models import Payment, PaymentEvent, PaymentStatus
+from bookings.services import hasten_refunds
 from cinebook.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from seating.templatetags.money import money
 
@@ -27,10 +33,30 @@ class PaymentAdmin(ReadOnlyAdmin):
     search_fields = ("booking__reference", "provider_reference", "booking__contact_email")
     fields = (
         "booking", "provider", "provider_reference", "status", "due", "captured", "refunded", "created_at",
-        "updated_at", "next_attempt_at", "asked_at",
+        "updated_at", "refund_attempts", "next_refund", "asked_at",
     )  # fmt: skip
-    readonly_fields = ("due", "captured", "refunded")
+    readonly_fields = ("due", "captured", "refunded", "next_refund")
     inlines = (EventInline,)
+    actions = ("refund_now",)
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may have refunds tried again."""
+        return request.user.has_perm("bookings.change_payment")
+
+    @admin.action(description=_("Try the refunds that are due again now"), permissions=["refund"])
+    def refund_now(self, request: HttpRequest, queryset: QuerySet[Payment]) -> None:
+        """Have refunds tried again that would wait for longer."""
+        due = list(queryset.filter(status=PaymentStatus.REFUND_DUE))
+        hastened = hasten_refunds(payment_ids=[payment.pk for payment in due])
+        for payment in due:
+            self.log_change(request, payment, "Refund tried again.")
+        told = ngettext("%d refund is tried again.", "%d refunds are tried again.", hastened) % hastened
+        self.message_user(request, told, messages.SUCCESS if hastened else messages.WARNING)
+
+    @admin.display(description=_("next attempt to refund"))
+    def next_refund(self, payment: Payment) -> dt.datetime | None:
+        """Return when the refund is tried next, if it is due."""
+        return payment.next_attempt_at if payment.status == PaymentStatus.REFUND_DUE else None
 
     @admin.display(description=_("amount"), ordering="amount")
     def due(self, payment: Payment) -> str:

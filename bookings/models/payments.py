@@ -41,6 +41,11 @@ class Payment(models.Model):
     next_attempt_at = models.DateTimeField(
         db_default=Now(), help_text=_("From when on the provider may be asked again to cancel or to refund it.")
     )
+    refund_attempts = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text=_("How often somebody has set out to refund it."),
+    )
     asked_at = models.DateTimeField(
         null=True, blank=True, help_text=_("When the provider was last asked how it stands.")
     )

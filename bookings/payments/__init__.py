@@ -19,6 +19,7 @@ from bookings.payments.provider import (
     Order,
     PaymentProvider,
     PaymentState,
+    PaymentUnderWay,
     ProviderAway,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "Order",
     "PaymentProvider",
     "PaymentState",
+    "PaymentUnderWay",
     "ProviderAway",
     "offered_provider",
     "provider_named",

@@ -18,6 +18,10 @@ class ProviderAway(Exception):  # noqa: N818 - a state of the world, not a mista
     """The provider did not answer, so nobody knows whether it did what it was asked: ask again, it does it once."""
 
 
+class PaymentUnderWay(ProviderAway):
+    """The money is on its way, at a slow bank perhaps: the payment can be neither ended nor counted on."""
+
+
 class BadNotice(Exception):  # noqa: N818 - it may be somebody's attempt, not a mistake
     """A notice that the provider has not signed, or that cannot be read."""
 
@@ -52,7 +56,11 @@ class PaymentState:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Notice:
-    """What a provider tells by itself: one event with an id of its own, about the payment of an order."""
+    """What a provider tells by itself: one event with an id of its own, about the payment of an order.
+
+    `REFUNDED` and `REFUND_DUE` tell of one refund, which may be of a part: it has been made, or it has failed after
+    all. Then `state.reference` may be empty.
+    """
 
     event_id: str
     order: str

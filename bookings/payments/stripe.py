@@ -51,6 +51,13 @@ EVENTS = {
     "checkout.session.async_payment_failed": PaymentStatus.DECLINED,
     "checkout.session.expired": PaymentStatus.CANCELLED,
 }
+# What the notices of a refund make of it. Versions of Stripe's interface differ in how they call them.
+REFUND_EVENTS = ("refund.updated", "refund.failed", "charge.refund.updated")
+REFUNDS = {
+    "succeeded": PaymentStatus.REFUNDED,
+    "failed": PaymentStatus.REFUND_DUE,
+    "canceled": PaymentStatus.REFUND_DUE,
+}
 
 Answer = TypeVar("Answer")
 
@@ -150,6 +157,8 @@ class StripeProvider:
             raise BadNotice
         try:
             event = json.loads(body)
+            if event["type"] in REFUND_EVENTS:
+                return _refund_notice(event["data"]["object"])
             return _notice(event) if event["type"] in EVENTS else None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadNotice from error
@@ -180,6 +189,8 @@ class StripeProvider:
                             },
                         }
                     ],
+                    # Else Stripe may take another currency than the booking's, by a rate of its own.
+                    "adaptive_pricing": {"enabled": False},
                     "expires_at": int((order.pay_by + SESSION_OUTLIVES_WINDOW).timestamp()),
                     "success_url": settings.SITE_URL + reverse("payment_made", args=[order.reference]),
                     "cancel_url": settings.SITE_URL + reverse("payment_given_up", args=[order.reference]),
@@ -232,7 +243,9 @@ class StripeProvider:
             except stripe.APIConnectionError as error:
                 log.warning("stripe.no_answer", error=str(error.__cause__ or error))
                 raise NoAnswer from error
-            except (stripe.RateLimitError, stripe.APIError) as error:
+            except (stripe.RateLimitError, stripe.APIError, stripe.IdempotencyError) as error:
+                # The last one: somebody else makes this very call; or it was made in other words, by the version before
+                # ours or under another SITE_URL. So it has been done, and we are not told what came of it.
                 log.warning("stripe.trouble", status=error.http_status, error=str(error))
                 raise ProviderAway from error
 
@@ -321,6 +334,23 @@ def _notice(event: dict[str, Any]) -> Notice | None:
         order=str(order),
         state=PaymentState(reference=str(session["id"]), status=EVENTS[event["type"]] or paid),
         amount=our_amount(int(session["amount_total"]), currency),
+        currency=currency,
+    )
+
+
+def _refund_notice(refund: dict[str, Any]) -> Notice | None:
+    order = (refund.get("metadata") or {}).get("booking")
+    status = REFUNDS.get(refund["status"])
+    if not order or not status:
+        # Somebody else's, or one that was made in the dashboard; or there is nothing new.
+        return None
+    currency = str(refund["currency"]).upper()
+    return Notice(
+        # Stripe tells the same by several events: each refund comes to an end once.
+        event_id=f"{refund['id']}:{refund['status']}",
+        order=str(order),
+        state=PaymentState(reference="", status=status),
+        amount=our_amount(int(refund["amount"]), currency),
         currency=currency,
     )
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from bookings.selectors.purchases import GRACE_SECONDS
+from seating.selectors.holds import LEFT_AFTER_DECLINE
 from seating.selectors.invariants import Invariant
 
 # The past of a sale or of money is nothing that a program may guess.
@@ -277,6 +278,34 @@ BOOKING_INVARIANTS = (
           )
         """,
         advice="`verify_seats --repair` frees its seats once its time is over.",
+    ),
+    Invariant(
+        "I9",
+        "a hold was renewed past its cap",
+        f"""
+        SELECT hold.showtime_id, 'hold ' || hold.id,
+               'the hold says until ' || hold.expires_at || ', and no longer than ' || hold.max_expires_at
+                   || coalesce(', its payments until ' || paid.until, ', and it was never paid for')
+        FROM seating_hold AS hold
+        LEFT JOIN LATERAL (
+            -- Past the cap a hold is kept by its payment alone, and after a decline for as long as that leaves it. When
+            -- a booking was declined that was confirmed after that, nobody knows any more.
+            SELECT max(
+                CASE WHEN confirmed_at IS NOT NULL THEN 'infinity'
+                     ELSE greatest(pay_by, ended_at + make_interval(secs => {LEFT_AFTER_DECLINE}))
+                END
+            ) AS until
+            FROM bookings_booking AS booking WHERE booking.hold_id = hold.id
+        ) AS paid ON true
+        -- The cap is the hold's own: another setting is for later holds.
+        WHERE hold.showtime_id = ANY(%(showtimes)s::bigint[]) AND hold.expires_at > hold.max_expires_at
+          AND hold.expires_at > coalesce(paid.until, '-infinity')
+        """,  # noqa: S608 - our own number
+        advice=(
+            "Nothing repairs this by itself: take the hold back in the admin if it still lives, and tell whoever works "
+            "on CineBook."
+        ),
+        quick=True,
     ),
     Invariant(
         "I9",

@@ -15,7 +15,7 @@ from bookings.services.demo_payments import demo_decide, demo_payment, tell_demo
 from bookings.services.expiring import expire_payment, settle_overdue_payments
 from bookings.services.giving_up import give_up_payment
 from bookings.services.reconciling import reconcile
-from bookings.services.refunding import carry_out_refund
+from bookings.services.refunding import carry_out_refund, hasten_refunds
 from bookings.services.settling import receive_notice, settle_payment
 from bookings.services.verifying import Finding, Report, repair_seats, verify_seats
 
@@ -41,6 +41,7 @@ __all__ = [
     "demo_payment",
     "expire_payment",
     "give_up_payment",
+    "hasten_refunds",
     "receive_notice",
     "reconcile",
     "repair_seats",

@@ -18,7 +18,7 @@ from django.db.models import Q
 from bookings.models import LIVE, Booking, BookingStatus, Payment, PaymentStatus, Ticket
 from bookings.payments import ProviderAway, offered_provider, provider_of
 from bookings.selectors.purchases import bookings
-from bookings.services.purchases import RETRY_AFTER_PROVIDER, order_of
+from bookings.services.purchases import away_is_refused, order_of
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import User
@@ -158,7 +158,7 @@ def _buy(
     )
     if is_new:
         log.info("booking.begun", reference=booking.reference, showtime_id=booking.showtime_id)
-    _ask_provider(booking, token=purchase.token)
+    _ask_provider(booking, purchase)
     return BookingAnswer(booking=_paid(booking), is_new=is_new)
 
 
@@ -209,17 +209,21 @@ def _begun_before(reference: str) -> tuple[Booking, bool]:
     return Booking.objects.get(reference=reference), True
 
 
-def _ask_provider(booking: Booking, *, token: str) -> None:
-    """Have the provider begin the payment, unless it has; repeated calls begin it once."""
+def _ask_provider(booking: Booking, purchase: Purchase) -> None:
+    """Have the provider begin the payment, unless it has; repeated calls begin it once.
+
+    Whoever buys a hold again in another way goes on with the payment that was begun.
+    """
     payment = Payment.objects.select_related("booking").get(booking=booking)
     if payment.status != PaymentStatus.PENDING or payment.provider_reference:
         return
-    order = order_of(payment, token=token)
-    try:
-        state = provider_of(payment).create(order)
-    except ProviderAway:
-        log.warning("payment.provider_away", reference=booking.reference, provider=payment.provider)
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
+    order = order_of(payment, token=purchase.token if purchase.provider == payment.provider else "")
+    with away_is_refused():
+        try:
+            state = provider_of(payment).create(order)
+        except ProviderAway:
+            log.warning("payment.provider_away", reference=booking.reference, provider=payment.provider)
+            raise
     settle_answer(provider=payment.provider, order=order, state=state)
 
 

@@ -19,14 +19,14 @@ from bookings.selectors.purchases import (
 from bookings.services.expiring import cancel_at_provider
 from bookings.services.mailing import Mail, write_mail
 from bookings.services.purchases import (
-    RETRY_AFTER_PROVIDER,
     LockedPurchase,
+    away_is_refused,
     lock_purchase,
     order_of,
     write_refund_due,
     write_unpaid,
 )
-from bookings.services.refunding import carry_out_refund
+from bookings.services.refunding import carry_out_claimed_refund
 from bookings.services.settling import settle_answer
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.outbox import effect, write_effect
@@ -77,15 +77,14 @@ def cancel_booking(*, holder_id: int, reference: str, named: NamedRequest | None
 
     Raises:
         Refusal: `not_found`; `not_cancellable` from CANCELLATION_CUTOFF_MINUTES before the film on; `unavailable` if
-            the provider cannot be reached and nothing has changed; `seat_locked`.
+            the provider cannot be reached, `hold_paying` if the money is under way, and nothing has changed;
+            `seat_locked`.
     """
     booking = own_booking(reference=reference, holder_id=holder_id)
     if named:
         begin_request(named=named, begun=booking.reference)
-    try:
+    with away_is_refused():
         _cancel_and_refund(booking.reference, by_house=False)
-    except ProviderAway:
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     return own_booking(reference=reference, holder_id=holder_id)
 
 
@@ -98,14 +97,13 @@ def cancel_booking_for_house(*, reference: str) -> Booking:
         The booking as it is now.
 
     Raises:
-        Refusal: `not_found`; `unavailable` if the provider cannot be reached and nothing has changed; `seat_locked`.
+        Refusal: `not_found`; `unavailable` if the provider cannot be reached, `hold_paying` if the money is under way,
+            and nothing has changed; `seat_locked`.
     """
     if not Booking.objects.filter(reference=reference).exists():
         raise Refusal(ErrorCode.NOT_FOUND)
-    try:
+    with away_is_refused():
         _cancel_and_refund(reference, by_house=True)
-    except ProviderAway:
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     return bookings().get(reference=reference)
 
 
@@ -167,7 +165,7 @@ def cancel_bookings_of_showtime(*, showtime_id: int) -> int:
     cancelled = 0
     for reference in live.values_list("reference", flat=True):
         try:
-            cancelled += _cancel(reference, by_house=True) is not None
+            cancelled += _cancel(reference, by_house=True, refund_at_once=False) is not None
         except ProviderAway:
             log.warning("booking.provider_away", reference=reference)
         except Exception:
@@ -189,11 +187,16 @@ def cancel_bookings_of_cancelled_showtimes() -> int:
 
 def _cancel_and_refund(reference: str, *, by_house: bool) -> None:
     if _cancel(reference, by_house=by_house) == BookingStatus.CONFIRMED:
-        carry_out_refund(reference=reference)
+        carry_out_claimed_refund(reference=reference)
 
 
-def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
+def _cancel(reference: str, *, by_house: bool, refund_at_once: bool = True) -> BookingStatus | None:
     """Cancel a booking; return what it was, None if it had ended. One that was confirmed has its refund due.
+
+    Args:
+        reference: the booking's.
+        by_house: it is not the buyer who cancels.
+        refund_at_once: the caller carries the refund out; otherwise whoever comes by does.
 
     Raises:
         ProviderAway: it is being paid, and the provider cannot be reached.
@@ -207,7 +210,13 @@ def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
         if not nothing_will_come:
             settle_answer(provider=payment.provider, order=order_of(payment), state=state)
     was = run_sale(
-        functools.partial(_write_cancelled, reference, nothing_will_come=nothing_will_come, by_house=by_house)
+        functools.partial(
+            _write_cancelled,
+            reference,
+            nothing_will_come=nothing_will_come,
+            by_house=by_house,
+            refund_at_once=refund_at_once,
+        )
     )
     if was == BookingStatus.CONFIRMED:
         log.info("booking.refund_due", reference=reference)
@@ -216,7 +225,9 @@ def _cancel(reference: str, *, by_house: bool) -> BookingStatus | None:
     return was
 
 
-def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool) -> BookingStatus | None:
+def _write_cancelled(
+    reference: str, *, nothing_will_come: bool, by_house: bool, refund_at_once: bool
+) -> BookingStatus | None:
     """Return what the booking was; None if it had ended."""
     purchase = lock_purchase(reference=reference)
     if purchase and purchase.payment.status == PaymentStatus.DECLINED:
@@ -240,7 +251,7 @@ def _write_cancelled(reference: str, *, nothing_will_come: bool, by_house: bool)
     if not by_house and _is_too_late(purchase):
         raise Refusal(ErrorCode.NOT_CANCELLABLE)
     return_seats(booked=purchase.hold, codes=purchase.prices.keys())
-    write_refund_due(purchase, mail=_mail(purchase, by_house=by_house))
+    write_refund_due(purchase, mail=_mail(purchase, by_house=by_house), at_once=refund_at_once)
     return BookingStatus.CONFIRMED
 
 

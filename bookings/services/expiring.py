@@ -10,7 +10,7 @@ import functools
 import structlog
 
 from bookings.models import BookingStatus, Payment, PaymentStatus
-from bookings.payments import PaymentState, ProviderAway, provider_of
+from bookings.payments import PaymentState, PaymentUnderWay, ProviderAway, provider_of
 from bookings.selectors.purchases import payments_due
 from bookings.services.purchases import claim_expiry, lock_purchase, order_of, write_unpaid
 from bookings.services.refunding import carry_out_refund
@@ -85,11 +85,11 @@ def cancel_at_provider(payment: Payment) -> PaymentState:
         `CANCELLED`; `CAPTURED` or `DECLINED` if it has come to that before.
 
     Raises:
-        ProviderAway: nobody knows, or the provider cannot do it now.
+        ProviderAway: nobody knows; PaymentUnderWay: the provider cannot do it now.
     """
     state = provider_of(payment).cancel(order_of(payment))
     if state.status not in (PaymentStatus.CANCELLED, PaymentStatus.CAPTURED, PaymentStatus.DECLINED):
-        raise ProviderAway
+        raise PaymentUnderWay
     return state
 
 

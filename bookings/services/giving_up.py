@@ -7,12 +7,10 @@ import functools
 import structlog
 
 from bookings.models import Booking, BookingStatus, PaymentStatus
-from bookings.payments import ProviderAway
 from bookings.selectors.purchases import own_booking
 from bookings.services.expiring import cancel_at_provider
-from bookings.services.purchases import RETRY_AFTER_PROVIDER, lock_purchase, order_of, write_unpaid
+from bookings.services.purchases import away_is_refused, lock_purchase, order_of, write_unpaid
 from bookings.services.settling import settle_answer
-from cinebook.core.errors import ErrorCode, Refusal
 from seating.services import resume_hold, run_sale
 
 log = structlog.get_logger(__name__)
@@ -31,15 +29,14 @@ def give_up_payment(*, holder_id: int, reference: str) -> Booking:
         The booking as it is now: cancelled; or confirmed, if the money was quicker.
 
     Raises:
-        Refusal: `not_found`; `unavailable` if the provider cannot be reached, or does not know yet; `seat_locked`.
+        Refusal: `not_found`; `unavailable` if the provider cannot be reached; `hold_paying` if the money is under way;
+            `seat_locked`.
     """
     booking = own_booking(reference=reference, holder_id=holder_id)
     if booking.status != BookingStatus.PENDING:
         return booking
-    try:
+    with away_is_refused():
         state = cancel_at_provider(booking.payment)
-    except ProviderAway:
-        raise Refusal(ErrorCode.UNAVAILABLE, retry_after=RETRY_AFTER_PROVIDER) from None
     if state.status is not PaymentStatus.CANCELLED:
         settle_answer(provider=booking.payment.provider, order=order_of(booking.payment), state=state)
     elif run_sale(functools.partial(_give_up, reference)):

@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from bookings.models import Booking, PaymentStatus
+from bookings.models import Booking, BookingStatus, PaymentStatus
 from bookings.selectors.mail_links import seal
 from bookings.selectors.offers import seats_offered_instead
 from bookings.selectors.purchases import bookings
@@ -66,6 +66,8 @@ def write_mail(*, reference: str, mail: Mail) -> None:
 def send_mail(*, reference: str, mail: str, key: str) -> None:
     """Send a mail to a booking's buyer: showtime and seats as they are now, in the house's language and time.
 
+    Tickets that are good for nothing any more are not sent: the next mail says why.
+
     Args:
         reference: the booking's.
         mail: a value of `Mail`.
@@ -75,6 +77,8 @@ def send_mail(*, reference: str, mail: str, key: str) -> None:
         OSError: the mail server is away, or refuses it.
     """
     booking = bookings().get(reference=reference)
+    if mail == Mail.CONFIRMED and booking.status != BookingStatus.CONFIRMED:
+        return
     with translation.override(settings.LANGUAGE_CODE), timezone.override(timezone.get_default_timezone()):
         message = _message(booking, Mail(mail))
     message.extra_headers = {

@@ -20,10 +20,11 @@ from bookings.services.purchases import (
     lock_purchase,
     write_confirmed,
     write_provider_reference,
+    write_refund_claimed,
     write_refund_due,
     write_unpaid,
 )
-from bookings.services.refunding import carry_out_refund
+from bookings.services.refunding import carry_out_claimed_refund
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.models import SeatChange
 from seating.services import release_paid_hold, resume_hold, run_sale, sell_hold, sell_late
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 # Payments whose money has not come.
 UNPAID = (PaymentStatus.PENDING, PaymentStatus.DECLINED, PaymentStatus.CANCELLED)
+# What is told of a refund: it has been made; or it has failed, perhaps after that, so that it is due again.
+OF_REFUNDS = (PaymentStatus.REFUNDED, PaymentStatus.REFUND_DUE)
 
 
 def receive_notice(*, provider: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -81,7 +84,8 @@ def settle_payment(*, provider: str, notice: Notice) -> None:
 
     Captured: the seats are sold, the tickets issued and the booking confirmed, in one transaction. If the money comes
     after its hold has ended, the seats are taken again where nobody else has them; else it is given back, once.
-    Declined: the booking is cancelled and the hold is as before. Unknown, repeated and outdated notices change nothing.
+    Declined: the booking is cancelled and the hold is as before. Refunded: whoever gives the money back looks at once.
+    A refund that has failed after all is due again. Unknown, repeated and outdated notices change nothing.
 
     Args:
         provider: who tells it.
@@ -94,7 +98,7 @@ def settle_payment(*, provider: str, notice: Notice) -> None:
     if outcome:
         log.info("booking.settled", reference=notice.order, provider=provider, status=outcome.value)
     if outcome == BookingStatus.REFUND_DUE:
-        carry_out_refund(reference=notice.order)
+        carry_out_claimed_refund(reference=notice.order)
 
 
 def _settle(provider: str, notice: Notice) -> BookingStatus | None:
@@ -104,24 +108,32 @@ def _settle(provider: str, notice: Notice) -> BookingStatus | None:
         log.error("payment.notice_about_nothing", provider=provider, event_id=notice.event_id)
         return None
     # Also if it was heard before: a provider that was asked too early has said the same, and could not name it yet.
-    if not purchase.payment.provider_reference:
+    if notice.state.reference and not purchase.payment.provider_reference:
         write_provider_reference(purchase, reference=notice.state.reference, redirect_url=notice.state.redirect_url)
     if not _is_new(purchase, notice):
         return None
-    if notice.state.status is PaymentStatus.CAPTURED and purchase.payment.status in UNPAID:
-        return _captured(purchase)
-    if notice.state.status is PaymentStatus.DECLINED and purchase.is_pending:
-        return _declined(purchase)
+    match notice.state.status, purchase.payment.status:
+        case PaymentStatus.CAPTURED, before if before in UNPAID:
+            return _captured(purchase)
+        case PaymentStatus.DECLINED, _ if purchase.is_pending:
+            return _declined(purchase)
+        case PaymentStatus.REFUNDED, PaymentStatus.REFUND_DUE:
+            write_refund_claimed(purchase)
+            return BookingStatus.REFUND_DUE
+        case PaymentStatus.REFUND_DUE, PaymentStatus.REFUNDED:
+            log.error("refund.failed", reference=notice.order, provider=provider, event_id=notice.event_id)
+            write_refund_claimed(purchase, failed=True)
     return None
 
 
 def _is_about(purchase: LockedPurchase, provider: str, notice: Notice) -> bool:
-    """Return whether a notice means this payment: its provider's, and all of its money."""
-    payment = purchase.payment
+    """Return whether a notice means this payment: its provider's, and all of its money, or a refund of it."""
+    payment, told = purchase.payment, notice.state
     return (
-        payment.provider == provider
-        and payment.provider_reference in ("", notice.state.reference)
-        and (notice.amount, notice.currency) == (payment.amount, purchase.booking.currency)
+        (notice.amount == payment.amount or (told.status in OF_REFUNDS and notice.amount < payment.amount))
+        and notice.currency == purchase.booking.currency
+        and payment.provider == provider
+        and (payment.provider_reference == told.reference or "" in (payment.provider_reference, told.reference))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -71,14 +72,20 @@ class UserAdmin(AnyUserAdmin):
 class EffectAdmin(ReadOnlyAdmin):
     """The outbox: what has been delivered, what waits, and what was given up, which may be tried again."""
 
-    list_display = ("name", "subject", "status", "attempts", "next_attempt_at", "error", "created_at", "delivered_at")
+    list_display = ("name", "subject", "status", "attempts", "next_attempt", "error", "created_at", "delivered_at")
     list_filter = ("status", "name")
     search_fields = ("subject",)
     fields = (
-        "name", "subject", "arguments", "key", "status", "attempts", "next_attempt_at", "error", "created_at",
+        "name", "subject", "arguments", "key", "status", "attempts", "next_attempt", "error", "created_at",
         "delivered_at",
     )  # fmt: skip
+    readonly_fields = ("next_attempt",)
     actions = ("try_again",)
+
+    @admin.display(description=_("next attempt"), ordering="next_attempt_at")
+    def next_attempt(self, effect: Effect) -> dt.datetime | None:
+        """Return when it is tried next, if it waits for that."""
+        return effect.next_attempt_at if effect.status == EffectStatus.WAITING else None
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Return whether the person may have effects tried again."""

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.admin.refusing import in_words
+from seating.live.presence import presence
 from seating.models import BlockReason, SeatStatus, Showtime
 from seating.selectors.house import holds_on, house_seats, showtime_state
 from seating.selectors.layout_stylesheets import layout_stylesheet
@@ -120,6 +121,7 @@ def _page(model_admin: Any, request: HttpRequest, showtime: Showtime, chosen: se
         "rows": rows,
         "taken": [seat for seat in seats if seat.status is not SeatStatus.AVAILABLE],
         "counts": [(status.label, sum(seat.status is status for seat in seats)) for status in SeatStatus],
+        "viewers": presence().count(showtime.pk),
         "layout_digest": layout_stylesheet(showtime.layout_id).digest,
         "reasons": BlockReason.choices,
         "may": {action: request.user.has_perm(permission) for action, permission in ACTIONS.items()},

@@ -23,6 +23,7 @@ from cinebook.core.errors import Refusal
 from seating.admin.refusing import in_words
 from seating.admin.seats import seats_page
 from seating.admin.showtime_form import ShowtimeForm, price_fields, price_table
+from seating.live.presence import presence
 from seating.models import Showtime
 from seating.selectors.house import (
     Occupancy,
@@ -96,7 +97,7 @@ class ShowtimeAdmin(AnyModelAdmin):
 
     form = ShowtimeForm
     change_form_template = "admin/seating/showtime_form.html"
-    list_display = ("start", "seats_link", "movie", "auditorium", "state", "sold", "held", "free", "blocked")
+    list_display = ("start", "seats_link", "movie", "auditorium", "state", "sold", "held", "free", "blocked", "viewers")
     list_filter = (TimeFilter, StateFilter, "auditorium", "movie")
     list_select_related = ("movie", "auditorium", "sales")
     date_hierarchy = "starts_at"
@@ -156,6 +157,11 @@ class ShowtimeAdmin(AnyModelAdmin):
         """Return how many seats the house keeps."""
         count: int = showtime.occupancy.blocked
         return count
+
+    @admin.display(description=_("looking on"))
+    def viewers(self, showtime: Showtime) -> int:
+        """Return how many people look at its seats at the moment."""
+        return presence().count(showtime.pk)
 
     @admin.display(description=_("seats"))
     def seats_link(self, showtime: Showtime) -> SafeString:

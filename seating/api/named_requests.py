@@ -53,11 +53,12 @@ def refusal_answer(refusal: Refusal) -> Answer:
 
 
 def _named(request: Request, said: Any) -> NamedRequest | None:
-    key = request.headers.get(HEADER, "")
-    if not key:
+    key = request.headers.get(HEADER)
+    if key is None:
         return None
     if not KEY.fullmatch(key):
-        raise Refusal(ErrorCode.INVALID_DATA, errors={HEADER: ["At most 200 plain characters."]})
+        # An empty one, too: who sends it believes that the request has a name.
+        raise Refusal(ErrorCode.INVALID_DATA, errors={HEADER: ["1 to 200 plain characters."]})
     claimant, bearer = see_holds(request)
     # The bearer of a hold shares its holder's keys, but is told only what was said to a bearer of this hold.
     shown = [str(bearer.hold_id)] if bearer else []

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.http import parse_etags
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,9 +19,10 @@ from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.schema import ETAG, IF_NONE_MATCH, NOT_MODIFIED
 from seating.api.authentication import act_on_seats, asking, shown_hold
 from seating.api.named_requests import IDEMPOTENCY_KEY, answer_request
+from seating.live.presence import mark_of, presence
 from seating.selectors.best_seats import offered_seats
 from seating.selectors.holds import HeldSeats, live_hold
-from seating.selectors.seat_map import SaleState, current_version, seat_snapshot
+from seating.selectors.seat_map import SaleState, SeatSnapshot, current_version, seat_snapshot, seats_changed_since
 from seating.serializers import (
     BestSeatsRequest,
     BestSeatsSerializer,
@@ -29,9 +30,12 @@ from seating.serializers import (
     OptionalSeatsRequest,
     ReleaseRequest,
     ReleaseSerializer,
+    SeatChangesSerializer,
     SeatsRequest,
+    SeatStatusRequest,
     SeatStatusSerializer,
     instant,
+    seat_changes,
     seat_status,
 )
 from seating.services import (
@@ -55,24 +59,46 @@ class SeatStatus(ApiView):
     @extend_schema(
         operation_id="get_seat_status",
         tags=["seats"],
-        parameters=[IF_NONE_MATCH, ETAG],
-        responses={200: SeatStatusSerializer, 304: NOT_MODIFIED},
+        parameters=[SeatStatusRequest, IF_NONE_MATCH, ETAG],
+        responses={
+            200: PolymorphicProxySerializer(
+                component_name="SeatStatusOrChanges",
+                serializers=[SeatStatusSerializer, SeatChangesSerializer],
+                resource_type_field_name=None,
+            ),
+            304: NOT_MODIFIED,
+        },
     )
     def get(self, request: Request, pk: int) -> HttpResponse:
-        """Return every seat's status as the caller sees it; 304 if nothing has changed since `If-None-Match`."""
+        """Return every seat's status as the caller sees it, or only what has changed `since` a version.
+
+        304 if nothing has changed since `If-None-Match`. All are returned if `since` is too long ago, or never was.
+        """
+        asked = SeatStatusRequest(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        since: int | None = asked.validated_data.get("since")
         holder_id, hold = _viewer(request, pk)
         known = parse_etags(request.headers.get("If-None-Match", ""))
         if hold and hold.left:
             # One of their pages was closed, but this one is open.
             still_there(hold_id=hold.hold_id)
-        if known:
+        if known and since is None:
             tag = _tag(*current_version(showtime_id=pk), hold)
-            if tag in known or "*" in known:
+            if _is_one_of(known, tag):
+                _viewers(pk, holder_id)
                 return _kept_by_the_viewer(HttpResponse(status=304), tag)
-        snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
-        if not snapshot.seats and make_missing_seats(showtime_id=pk):
-            snapshot = seat_snapshot(showtime_id=pk, holder_id=holder_id)
-        return _kept_by_the_viewer(Response(seat_status(snapshot, hold)), _tag(snapshot.version, snapshot.sale, hold))
+        changed = None if since is None else seats_changed_since(showtime_id=pk, holder_id=holder_id, version=since)
+        shown = changed or _all_seats(pk, holder_id)
+        viewers = _viewers(pk, holder_id)
+        tag = _tag(shown.version, shown.sale, hold)
+        if _is_one_of(known, tag):
+            return _kept_by_the_viewer(HttpResponse(status=304), tag)
+        body = (
+            seat_status(shown, hold, viewers=viewers)
+            if since is None or not changed
+            else seat_changes(shown, hold, since=since, viewers=viewers)
+        )
+        return _kept_by_the_viewer(Response(body), tag)
 
 
 class BestSeats(ApiView):
@@ -241,6 +267,20 @@ def _viewer(request: Request, showtime_id: int) -> tuple[int | None, HeldSeats |
     return claimant.holder_id, hold
 
 
+def _all_seats(showtime_id: int, holder_id: int | None) -> SeatSnapshot:
+    snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
+    if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
+        snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
+    return snapshot
+
+
+def _viewers(showtime_id: int, holder_id: int | None) -> int:
+    """Return how many people look at a showtime, with the one who is asking; strangers cannot be told apart."""
+    if holder_id is not None:
+        presence().ask(showtime_id, mark_of(holder_id))
+    return presence().count(showtime_id)
+
+
 def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
     """Return what tells one state of the map from the next: version, sale, and the viewer's hold with its end.
 
@@ -248,6 +288,10 @@ def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
     """
     state = f"{version}.{sale.value}"
     return f'W/"{state}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{state}"'
+
+
+def _is_one_of(known: list[str], tag: str) -> bool:
+    return tag in known or "*" in known
 
 
 def _kept_by_the_viewer(response: Any, tag: str) -> HttpResponse:

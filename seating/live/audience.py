@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -15,10 +16,11 @@ from django.db import Error as DatabaseError
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.events import SeatsChanged
 from seating.identity import Claimant
-from seating.live.frames import FrameId, Stretch, frame, heartbeat
+from seating.live.frames import FrameId, Stretch, answering, frame, heartbeat
+from seating.live.presence import presence
 from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
-from seating.live.viewer import Viewer
+from seating.live.viewer import TRY_AGAIN_LATER, Viewer
 from seating.selectors.holds import live_hold
 from seating.selectors.seat_changes import changes_since, holders_at
 from seating.selectors.seat_map import SaleState, seat_snapshot
@@ -27,7 +29,7 @@ from seating.services import make_missing_seats
 
 log = structlog.get_logger(__name__)
 
-# Changes within this time go out as one frame.
+# The first change goes out at once; those that come within this time after a frame share the next one.
 GATHER_SECONDS = 0.03
 # How long a missing change may be on its way before the ledger is asked for it.
 PATIENCE_SECONDS = 0.1
@@ -54,6 +56,9 @@ class Audience:
         self.joining = 0
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
+        # One snapshot is read at a time; whoever comes meanwhile shares the next.
+        self._reading = asyncio.Lock()
+        self._next_read: asyncio.Future[tuple[_Shown, set[int]]] | None = None
         # How the sale stands, as everybody was told; and whether that is being looked at, or is to be once more.
         self._sale: SaleState | None = None
         self._looking = False
@@ -75,6 +80,7 @@ class Audience:
         # The version to which all viewers have been led, what waits to be told, and what was told lately.
         self._told = 0
         self._gathered: list[SeatsChanged] = []
+        self._told_at = -math.inf
         self._lately: deque[SeatsChanged] = deque(maxlen=REMEMBERED)
         self._patience: asyncio.TimerHandle | None = None
         self._asking = False
@@ -96,14 +102,31 @@ class Audience:
         self.joining += 1
         try:
             for _attempt in range(SNAPSHOT_ATTEMPTS):
-                shown = await service_threads().run(_snapshot, self.showtime_id, viewer.visitor.claimant, frame_id)
-                if self._admitted(viewer, shown):
+                shown = await self._shown_to(viewer)
+                if self._admitted(viewer, shown, frame_id):
                     return
         finally:
             self.joining -= 1
         raise Refusal(ErrorCode.UNAVAILABLE, retry_after=1)
 
-    def _admitted(self, viewer: Viewer, shown: _Shown) -> bool:
+    async def _shown_to(self, viewer: Viewer) -> _Shown:
+        """Read the seats as they stand: once for all who come while they are being read, but for those with a hold."""
+        if self._next_read is None:
+            self._next_read = asyncio.ensure_future(self._read_for_all())
+        # Whoever waits may leave, and the others still want it.
+        shown, holders = await asyncio.shield(self._next_read)
+        claimant = viewer.visitor.claimant
+        if claimant is None or claimant.holder_id not in holders:
+            return shown
+        return await service_threads().run(_snapshot, self.showtime_id, claimant)
+
+    async def _read_for_all(self) -> tuple[_Shown, set[int]]:
+        async with self._reading:
+            # For those who come from now on, what is read here may be too old.
+            self._next_read = None
+            return await service_threads().run(_shown_to_strangers, self.showtime_id)
+
+    def _admitted(self, viewer: Viewer, shown: _Shown, frame_id: FrameId | None = None) -> bool:
         """Show a snapshot and what has been told since; return False if it is too old for that."""
         version = shown.version
         if self._sale is None:
@@ -117,7 +140,7 @@ class Audience:
             return False
         if self.showtime_id in viewer.joined:
             self.viewers[viewer] = None
-            viewer.show(showtime_id=self.showtime_id, version=version, text=shown.text)
+            viewer.show(showtime_id=self.showtime_id, version=version, text=answering(shown.text, frame_id))
             if late:
                 viewer.lead_on(Stretch.of(late))
         self.hear_of(version)
@@ -143,7 +166,7 @@ class Audience:
         except (Refusal, DatabaseError) as error:
             # Nothing can be promised to them any more; whoever opens a new socket sees what is true.
             log.warning("live.resync_failed", showtime_id=self.showtime_id, error=str(error))
-            viewer.overflowed.set()
+            viewer.drop(TRY_AGAIN_LATER)
 
     # --- What changes ------------------------------------------------------------------------------------------------
 
@@ -188,8 +211,13 @@ class Audience:
             self._looking = False
 
     def beat(self, server_time: dt.datetime) -> None:
-        """Tell everybody at which version they are."""
-        text = heartbeat(showtime_id=self.showtime_id, version=self._told, server_time=server_time)
+        """Tell everybody at which version they are, and how many look on."""
+        text = heartbeat(
+            showtime_id=self.showtime_id,
+            version=self._told,
+            server_time=server_time,
+            viewers=presence().count(self.showtime_id),
+        )
         for viewer in self.viewers:
             viewer.beat(self.showtime_id, text)
 
@@ -201,7 +229,8 @@ class Audience:
     def _advance(self, patience: float = PATIENCE_SECONDS) -> None:
         if events := self._stream.take():
             if not self._gathered:
-                self._loop.call_later(GATHER_SECONDS, self._tell)
+                # Never in this very turn of the loop, for what else it has heard belongs to the same frame.
+                self._loop.call_at(max(self._loop.time(), self._told_at + GATHER_SECONDS), self._tell)
             self._gathered += events
             # Something else may be missing now.
             self._forget_patience()
@@ -215,7 +244,7 @@ class Audience:
         if not events:
             return
         stretch = Stretch.of(events)
-        self._told = stretch.version
+        self._told, self._told_at = stretch.version, self._loop.time()
         self._lately.extend(events)
         for viewer in self.viewers:
             known = viewer.versions[self.showtime_id]
@@ -265,19 +294,19 @@ class _Shown:
     text: str
 
 
-def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | None) -> _Shown:
+def _snapshot(showtime_id: int, claimant: Claimant | None) -> _Shown:
     """Return the frame that shows somebody the seats."""
     holder_id = claimant.holder_id if claimant else None
     hold = live_hold(holder_id=holder_id, showtime_id=showtime_id) if holder_id else None
     snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
-    text = frame("seats:availability", seat_status(snapshot, hold), frame_id)
-    return _Shown(version=snapshot.version, sale=snapshot.sale, text=text)
+    states = seat_status(snapshot, hold, viewers=presence().count(showtime_id))
+    return _Shown(version=snapshot.version, sale=snapshot.sale, text=frame("seats:availability", states))
 
 
 def _shown_to_strangers(showtime_id: int) -> tuple[_Shown, set[int]]:
     """Return the frame that shows the seats to those who hold none, and who does hold some."""
-    shown = _snapshot(showtime_id, None, None)
+    shown = _snapshot(showtime_id, None)
     # After the snapshot: whoever has let go between the two holds nothing now, as the frame says.
     return shown, holders_at(showtime_id=showtime_id)

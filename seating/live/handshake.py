@@ -10,7 +10,6 @@ import dataclasses
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -22,26 +21,27 @@ from django.utils import timezone
 
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.identity import Claimant, claimant_of_session, claimant_until
+from seating.live.sessions import SessionStore, ShownSession, shown_session
 from seating.live.threads import service_threads
 
 # With this name as its subprotocol, and the token as the next one, a browser can show a token: it cannot set headers.
 SUBPROTOCOL = "bearer"
 _BEARER = re.compile(r"bearer +([^ ]+)", re.IGNORECASE)
-_SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SocketVisitor:
     """Who has opened a socket, `by` what (`token`, `session` or `nothing`).
 
-    A session is looked at once: who signs out elsewhere keeps this socket until its page goes. A token that runs out
-    ends its right to act while the socket stays open.
+    A token that runs out ends its right to act while the socket stays open. What a session says is asked again, before
+    it acts and now and then: `session` is what it said.
     """
 
     by: str
     shown: Claimant | None = None
     until: dt.datetime | None = None
     subprotocol: str | None = None
+    session: ShownSession | None = None
 
     @property
     def claimant(self) -> Claimant | None:
@@ -80,8 +80,7 @@ async def visitor_of(scope: Mapping[str, Any]) -> SocketVisitor:
         raise Refusal(ErrorCode.PERMISSION_DENIED)
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return SocketVisitor("nothing")
-    claimant = await service_threads().run(_claimant_of_cookie, request)
-    return SocketVisitor("session", claimant) if claimant else SocketVisitor("nothing")
+    return await service_threads().run(_visitor_of_cookie, request)
 
 
 class _OriginRule(CsrfViewMiddleware):
@@ -134,9 +133,13 @@ def _tokens(request: HttpRequest, subprotocols: list[str]) -> list[str]:
     return tokens
 
 
-def _claimant_of_cookie(request: HttpRequest) -> Claimant | None:
-    request.session = _SessionStore(request.COOKIES[settings.SESSION_COOKIE_NAME])
-    return claimant_of_session(request.session, get_user(request))
+def _visitor_of_cookie(request: HttpRequest) -> SocketVisitor:
+    request.session = SessionStore(request.COOKIES[settings.SESSION_COOKIE_NAME])
+    user = get_user(request)
+    claimant = claimant_of_session(request.session, user)
+    if claimant is None:
+        return SocketVisitor("nothing")
+    return SocketVisitor("session", claimant, session=shown_session(request.session, user))
 
 
 def _no_response(request: HttpRequest) -> Any:

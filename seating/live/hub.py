@@ -14,13 +14,15 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from cinebook.core.errors import ErrorCode, Refusal
-from cinebook.core.live import Listener
+from cinebook.core.live import Listener, send_to_group
 from seating.events import holder_group, showtime_group
 from seating.live.audience import Audience
 from seating.live.frames import FrameId
 from seating.live.holders import HolderSockets
-from seating.live.threads import hub_thread
-from seating.live.viewer import Viewer
+from seating.live.presence import PRESENCE_GROUP, REPORT_SECONDS, presence
+from seating.live.sessions import ended_sessions
+from seating.live.threads import hub_thread, service_threads
+from seating.live.viewer import POLICY_VIOLATION, Viewer
 from seating.selectors.seat_changes import current_versions
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 # How many showtimes one socket may watch.
 MAX_JOINED = 20
 HEARTBEAT_SECONDS = 10.0
+# How often the sessions behind the sockets are asked whether they still say the same.
+SESSION_SECONDS = 30.0
 # How often the versions of all watched showtimes are compared with PostgreSQL's.
 CHECK_SECONDS = 10.0
 # The same while the channel layer is away: a hold that ran out must be seen within 2 s, of which expiry takes 1 s.
@@ -46,14 +50,19 @@ class Hub:
         self._holders: dict[int, HolderSockets] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._check_now = asyncio.Event()
-        self._listener = Listener(on_turn=self._check_now.set)
+        self._report_now = asyncio.Event()
+        self._wants_answers = False
+        self._listener = Listener(on_turn=self._turned)
         self._clock = ServerClock()
 
     def start(self) -> None:
         """Begin to listen, to check and to beat."""
         self._listener.start()
+        self._spawn(self._listener.subscribe(PRESENCE_GROUP, self._hear_of_presence))
+        self._spawn(self._report_always())
         self._spawn(self._check_always())
         self._spawn(self._beat_always())
+        self._spawn(self._check_sessions_always())
 
     async def close(self) -> None:
         """End every task, and hear nothing any more."""
@@ -110,7 +119,9 @@ class Hub:
         """
         if showtime_id not in viewer.joined and len(viewer.joined) >= MAX_JOINED:
             raise Refusal(ErrorCode.INVALID_DATA, f"One socket may watch {MAX_JOINED} showtimes.", limit=MAX_JOINED)
-        viewer.joined.add(showtime_id)
+        if showtime_id not in viewer.joined:
+            viewer.joined.add(showtime_id)
+            presence().come(showtime_id, viewer.mark)
         audience = self._audiences.get(showtime_id) or self._open(showtime_id)
         try:
             # Subscribe, then read, then tell what was heard meanwhile: so nothing is missed.
@@ -119,7 +130,7 @@ class Hub:
             await audience.admit(viewer, frame_id)
         except Exception:
             if viewer not in audience.viewers:
-                viewer.forget(showtime_id)
+                self._forget(viewer, showtime_id)
             raise
         finally:
             audience.joining -= 1
@@ -127,11 +138,16 @@ class Hub:
 
     def unwatch(self, viewer: Viewer, showtime_id: int) -> None:
         """Show a socket no more of a showtime."""
-        viewer.forget(showtime_id)
+        self._forget(viewer, showtime_id)
         audience = self._audiences.get(showtime_id)
         if audience:
             audience.dismiss(viewer)
             self._close_if_empty(audience)
+
+    def _forget(self, viewer: Viewer, showtime_id: int) -> None:
+        if showtime_id in viewer.joined:
+            presence().go(showtime_id, viewer.mark)
+        viewer.forget(showtime_id)
 
     def _open(self, showtime_id: int) -> Audience:
         audience = self._audiences[showtime_id] = Audience(showtime_id, self._spawn)
@@ -167,13 +183,30 @@ class Hub:
             for audience in self._audiences.values():
                 audience.beat(now)
 
+    def _turned(self) -> None:
+        """The channel layer is back, or gone."""
+        self._check_now.set()
+        self._wants_answers = self._listener.healthy
+        self._report_now.set()
+
+    async def _report_always(self) -> None:
+        """Tell the other processes who is here, as long as there is anybody; and ask them for the same at first."""
+        told_of_some = False
+        while True:
+            await _first_of(self._report_now, seconds=REPORT_SECONDS)
+            report = presence().report()
+            if self._listener.healthy and (report or told_of_some or self._wants_answers):
+                send_to_group(PRESENCE_GROUP, presence().message(report, wants_answers=self._wants_answers))
+                told_of_some, self._wants_answers = bool(report), False
+
+    def _hear_of_presence(self, message: dict[str, Any]) -> None:
+        if presence().hear(message):
+            self._report_now.set()
+
     async def _check_always(self) -> None:
         while True:
             pause = CHECK_SECONDS if self._listener.healthy else CHECK_WHILE_DEAF_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._check_now.wait()
-            self._check_now.clear()
+            await _first_of(self._check_now, seconds=pause)
             await self._check()
 
     async def _check(self) -> None:
@@ -203,6 +236,38 @@ class Hub:
             else:
                 # No message is on its way.
                 audience.hear_of(version, patience=0)
+
+    async def _check_sessions_always(self) -> None:
+        while True:
+            await asyncio.sleep(SESSION_SECONDS)
+            await self._check_sessions()
+
+    async def _check_sessions(self) -> None:
+        """Close the sockets whose session no longer says who they are; whoever opens a new one is who they are now."""
+        shown = {
+            viewer: viewer.visitor.session
+            for sockets in self._holders.values()
+            for viewer in sockets.viewers
+            if viewer.visitor.session
+        }
+        if not shown:
+            return
+        try:
+            ended = await service_threads().run(ended_sessions, set(shown.values()))
+        except DatabaseError as error:
+            log.warning("live.sessions_not_read", error=str(error))
+            return
+        for viewer, session in shown.items():
+            if session in ended:
+                viewer.drop(POLICY_VIOLATION)
+
+
+async def _first_of(event: asyncio.Event, *, seconds: float) -> None:
+    """Return when the event is set, which is cleared, or after so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()
 
 
 class ServerClock:

@@ -9,9 +9,16 @@ from typing import Protocol
 
 from seating.identity import Claimant
 from seating.live.frames import Stretch
+from seating.live.presence import mark_of
+from seating.live.sessions import ShownSession
 
-# How many frames that cannot be merged may wait: snapshots, answers, and what happened to the viewer's own holds.
+# How many frames that cannot be merged may wait, and how long they may be together, in characters: snapshots, answers,
+# and what happened to the viewer's own holds.
 MAX_WAITING = 64
+MAX_WAITING_LENGTH = 512 * 1024
+
+# Why a socket is closed, in the numbers of RFC 6455.
+POLICY_VIOLATION, SERVER_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
 
 
 class Visitor(Protocol):
@@ -21,12 +28,17 @@ class Visitor(Protocol):
     def claimant(self) -> Claimant | None:
         """The holder that the visitor may act for now; None for nobody."""
 
+    @property
+    def session(self) -> ShownSession | None:
+        """The session that says so, if it is one."""
+
 
 class Viewer:
     """Somebody at a socket. Everything but `write` returns at once.
 
     Changes of seats that wait are merged into one frame per showtime, so a slow reader gets the newest state of each
-    seat. Other frames wait in line; when there are too many, `overflowed` is set, and the socket is to be closed.
+    seat. Other frames wait in line. Whoever lets too many wait, or takes nothing from one heartbeat to the next, is
+    dropped.
 
     Args:
         visitor: who it is.
@@ -35,23 +47,39 @@ class Viewer:
     def __init__(self, visitor: Visitor) -> None:
         self.visitor = visitor
         self.holder_id = visitor.claimant.holder_id if visitor.claimant else None
+        # What they count as among those who look at a showtime.
+        self.mark = mark_of(self.holder_id)
         # The showtimes that it has asked for.
         self.joined: set[int] = set()
         # The version to which the frames lead that it was given, by showtime.
         self.versions: dict[int, int] = {}
-        self.overflowed = asyncio.Event()
+        # Set when the socket is to be closed, and with which code.
+        self.dropped = asyncio.Event()
+        self.drop_code = TRY_AGAIN_LATER
         self._line: deque[str] = deque()
+        self._line_length = 0
         self._stretches: dict[int, Stretch] = {}
         self._heartbeats: dict[int, str] = {}
         self._something_waits = asyncio.Event()
 
     def tell(self, text: str) -> None:
         """Put a frame in line."""
-        if len(self._line) >= MAX_WAITING:
-            self.overflowed.set()
+        if self._line and (len(self._line) >= MAX_WAITING or self._line_length + len(text) > MAX_WAITING_LENGTH):
+            self.drop(TRY_AGAIN_LATER)
             return
         self._line.append(text)
+        self._line_length += len(text)
         self._something_waits.set()
+
+    def drop(self, code: int) -> None:
+        """Have the socket closed.
+
+        Args:
+            code: why.
+        """
+        if not self.dropped.is_set():
+            self.drop_code = code
+            self.dropped.set()
 
     def show(self, *, showtime_id: int, version: int, text: str) -> None:
         """Put a snapshot in line; what waits of that showtime is part of it, or will be put again."""
@@ -68,7 +96,11 @@ class Viewer:
         self._something_waits.set()
 
     def beat(self, showtime_id: int, text: str) -> None:
-        """Give a heartbeat; of those that wait only the newest is sent."""
+        """Give a heartbeat; whoever has not even taken the last one is dropped."""
+        if showtime_id in self._heartbeats:
+            # A line that is cut, or a program that does not read. The server's own pings cannot end it, for before
+            # it closes a line it waits until what was written has gone.
+            self.drop(TRY_AGAIN_LATER)
         self._heartbeats[showtime_id] = text
         self._something_waits.set()
 
@@ -94,7 +126,9 @@ class Viewer:
 
     def _next(self) -> tuple[str, ...]:
         if self._line:
-            return (self._line.popleft(),)
+            text = self._line.popleft()
+            self._line_length -= len(text)
+            return (text,)
         if self._stretches:
             return self._stretches.pop(next(iter(self._stretches))).frames
         if self._heartbeats:

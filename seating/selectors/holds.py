@@ -15,6 +15,10 @@ from cinebook.core.errors import ErrorCode, Refusal
 from seating import locks
 from seating.models import Hold
 
+# What a hold has left at the least after a payment that was declined, in seconds: two minutes for another card, and a
+# moment for the answer to be on its way.
+LEFT_AFTER_DECLINE = 125
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HeldSeats:

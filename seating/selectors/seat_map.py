@@ -42,6 +42,16 @@ SALE_STATE = """
          ELSE 'closed' END
 """
 
+# How many versions the ledger is searched for what has changed; to whoever knows an older one, the whole is as quick.
+MOST_VERSIONS = 500
+# A `seat` that has changed since the version `known`, unless that is more than `most` versions ago.
+CHANGED_SINCE = """
+    sales.seq - %(most)s <= %(known)s AND seat.id IN (
+        SELECT event.seat_id FROM seating_seatevent AS event
+        WHERE event.showtime_id = showtime.id AND event.seq > %(known)s
+    )
+"""
+
 # What somebody sees who holds nothing. A reservation that has run out is still one: its end is an event of its own.
 SEEN_BY_OTHERS = {
     SeatStatus.AVAILABLE: ViewedStatus.AVAILABLE,
@@ -53,7 +63,7 @@ SEEN_BY_OTHERS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeatSnapshot:
-    """All seats of a showtime at one version, each with its status as one viewer sees it, by its code."""
+    """Seats of a showtime at one version, each with its status as one viewer sees it, by its code: all, or some."""
 
     showtime_id: int
     version: int
@@ -109,6 +119,30 @@ def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
     Raises:
         Refusal: `not_found` if there is no such showtime.
     """
+    return _read(showtime_id, holder_id, "true", {})
+
+
+def seats_changed_since(*, showtime_id: int, holder_id: int | None, version: int) -> SeatSnapshot | None:
+    """Return the state of those seats alone that have changed since a version, as `seat_snapshot` would show them.
+
+    The ledger says which they are, and the seats themselves how they stand: nothing is replayed.
+
+    Args:
+        showtime_id: whose seats.
+        holder_id: whose own seats read `selected`; None for a stranger.
+        version: the one that is known.
+
+    Returns:
+        None if that is too long ago to be looked up, or has never been.
+
+    Raises:
+        Refusal: `not_found` if there is no such showtime.
+    """
+    changed = _read(showtime_id, holder_id, CHANGED_SINCE, {"known": version, "most": MOST_VERSIONS})
+    return changed if 0 <= changed.version - version <= MOST_VERSIONS else None
+
+
+def _read(showtime_id: int, holder_id: int | None, which: str, parameters: Mapping[str, int]) -> SeatSnapshot:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -122,11 +156,11 @@ def seat_snapshot(*, showtime_id: int, holder_id: int | None) -> SeatSnapshot:
                 FROM seating_seat AS seat
                 LEFT JOIN seating_hold AS own
                     ON own.id = seat.hold_id AND own.holder_id = %(holder)s AND own.ended_at IS NULL
-                WHERE seat.showtime_id = showtime.id
+                WHERE seat.showtime_id = showtime.id AND {which}
             ) AS seats
             WHERE showtime.id = %(showtime)s
             """,  # noqa: S608 - our own words
-            {"showtime": showtime_id, "holder": holder_id},
+            {"showtime": showtime_id, "holder": holder_id, **parameters},
         )
         row = cursor.fetchone()
     if row is None:

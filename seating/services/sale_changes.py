@@ -16,13 +16,10 @@ from django.conf import settings
 from django.db import connection
 
 from seating.models import SeatChange, SeatHoldEnd, SeatStatus
+from seating.selectors.holds import LEFT_AFTER_DECLINE
 from seating.services.ledger import ChangedSeat, record_changes
 from seating.services.row_locks import LockedSeat
 from seating.services.seat_changes import close_audit, open_audit
-
-# What a hold has left at the least after a payment that was declined, in seconds: two minutes for another card, and a
-# moment for the answer to be on its way.
-LEFT_AFTER_DECLINE = 125
 
 SELL = """
     WITH clock AS MATERIALIZED (

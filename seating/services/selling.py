@@ -85,7 +85,9 @@ def begin_payment(
         raise Refusal(ErrorCode.HOLD_PAYING)
     if own is None or own.lapsed:
         raise Refusal(ErrorCode.HOLD_EXPIRED)
-    _refuse_cancelled(showtime_id)
+    if _is_cancelled(showtime_id):
+        # Nobody takes money for what will not be shown. Sales that were merely stopped break no promise.
+        raise Refusal(ErrorCode.NOT_ON_SALE)
     wanted = _lock_wanted(showtime_id, own, codes)
     until = begin_paying(hold_id=own.hold_id, seats=wanted)
     if until is None:
@@ -175,7 +177,7 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
         Whether they were sold; if not, nothing has changed.
 
     Raises:
-        Refusal: `seat_locked` while the hold becomes somebody else's.
+        Refusal: `seat_locked` while the hold becomes somebody else's, or the showtime is cancelled.
     """
     demand_transaction()
     claim = lock_holder(holder_id=booked.holder_id, showtime_id=booked.showtime_id)
@@ -200,9 +202,13 @@ def sell_late(*, booked: BookedHold, prices: Mapping[str, int]) -> bool:
         new = [seat.code for seat in seats if seat.hold_id != booked.hold_id]
         announce_seats(showtime_id=booked.showtime_id, version=taken.version, changes=dict.fromkeys(new, "locked"))
     _tidy_up(booked, holds, locked, taken.fences)
-    return _sell(
+    sold = _sell(
         booked, [dataclasses.replace(seat, status=SeatStatus.RESERVED, hold_id=booked.hold_id) for seat in seats]
     )
+    if _is_cancelled(booked.showtime_id):
+        # Since its caller has looked. Now that the counter is ours, whoever cancels it has either ended, or finds this.
+        raise Refusal(ErrorCode.SEAT_LOCKED, retry_after=1)
+    return sold
 
 
 def return_seats(*, booked: BookedHold, codes: Collection[str]) -> None:
@@ -314,13 +320,11 @@ def _announce(showtime_id: int, change: Changed, status: str) -> None:
     announce_seats(showtime_id=showtime_id, version=change.version, changes=dict.fromkeys(change.fences, status))
 
 
-def _refuse_cancelled(showtime_id: int) -> None:
-    """Refuse to take money for what will not be shown. Sales that were merely stopped break no promise."""
+def _is_cancelled(showtime_id: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT cancelled_at IS NOT NULL FROM seating_showtime WHERE id = %s", [showtime_id])
-        (cancelled,) = cursor.fetchone()
-    if cancelled:
-        raise Refusal(ErrorCode.NOT_ON_SALE)
+        cancelled: bool = cursor.fetchone()[0]
+    return cancelled
 
 
 def _write_paying(hold_id: uuid.UUID, until: dt.datetime) -> dt.datetime:

@@ -26,10 +26,14 @@ from cinebook.core.outbox import deliver_effects
 from seating.models import Hold, Showtime
 from tests import factories
 from tests.support.asking import hold, refused
+from tests.support.buying import FlakyDemo, now
 from tests.support.ledger import assert_sound
+from tests.support.sale_fixtures import provider
 from tests.support.staff import messages, signed_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
+
+__all__ = ["provider"]
 
 LIST = "/admin/bookings/booking/"
 
@@ -134,6 +138,22 @@ class TestBookings:
         assert booking.tickets.first().code not in html  # type: ignore[union-attr]
         payment = staff.get(reverse("admin:bookings_payment_change", args=[booking.payment.pk])).content.decode()
         assert booking.reference in payment
+
+    def test_a_refund_that_waits_is_tried_at_once(self, staff: Client, showtime: Showtime, provider: FlakyDemo) -> None:
+        booking = bought(showtime, "A1")
+        provider.away = {"refund"}
+        cancel_booking_for_house(reference=booking.reference)
+        provider.away.clear()
+        assert services.settle_overdue_payments() == 0
+        payments = reverse("admin:bookings_payment_changelist")
+        form = {"action": "refund_now", "_selected_action": [booking.payment.pk]}
+        assert "1 refund is tried again." in staff.post(payments, form, follow=True).content.decode()
+        assert services.settle_overdue_payments() == 1
+        assert now(booking) == ("REFUNDED", "REFUNDED")
+        assert "0 refunds are tried again." in staff.post(payments, form, follow=True).content.decode()
+        viewer = signed_in("bookings.view_payment")
+        viewer.post(payments, form)
+        assert LogEntry.objects.count() == 1
 
     @pytest.mark.parametrize("query", ["reference", "contact_name", "contact_email"])
     def test_it_is_found(self, staff: Client, showtime: Showtime, query: str) -> None:

@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from bookings.models import Booking, BookingStatus, Payment, PaymentEvent, PaymentStatus
-from bookings.services import cancel_booking, settle_overdue_payments
+from bookings.services import cancel_booking, give_up_payment, settle_overdue_payments
+from cinebook.core.errors import ErrorCode
 from seating.models import Hold, Showtime
 from tests.bookings.conftest import buying, checkout_of, hold_as_guest
 from tests.bookings.payments.conftest import server, stripe
-from tests.support.buying import assert_bought_right, close_window, now
+from tests.support.asking import refused
+from tests.support.buying import assert_bought_right, close_window, let_try_again, now
 from tests.support.stripe_server import StripeServer
 
 __all__ = ["server", "stripe"]
@@ -54,6 +59,84 @@ def text(response: Any) -> str:
 def captured(server: StripeServer, booking: Booking) -> tuple[int, int]:
     order = server.books()["orders"][booking.reference]
     return order["captured"], order["refunded"]
+
+
+class TestARefundThatFails:
+    REFUND_DUE = (BookingStatus.REFUND_DUE, PaymentStatus.REFUND_DUE)
+    REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
+
+    @pytest.fixture
+    def refunded(self, client: Client, server: StripeServer, booking: Booking) -> Booking:
+        server.do(session(booking), "pay")
+        send(client, server.outbox[-1])
+        cancel_booking(holder_id=booking.holder_id, reference=booking.reference)
+        assert now(booking) == self.REFUNDED
+        return booking
+
+    def fail(self, client: Client, server: StripeServer) -> None:
+        """Let the last refund fail, and everything be told that Stripe tells of it."""
+        before = len(server.outbox)
+        server.end_refund(list(server.refunds)[-1], "failed")
+        for notice in server.outbox[before:]:
+            assert send(client, notice).status_code == 200
+
+    def test_is_due_again_and_made_once_more(self, client: Client, server: StripeServer, refunded: Booking) -> None:
+        self.fail(client, server)
+        assert now(refunded) == self.REFUND_DUE
+        assert settle_overdue_payments() == 0, "not at once: it would fail again"
+        let_try_again(refunded)
+        assert settle_overdue_payments() == 1
+        assert now(refunded) == self.REFUNDED
+        assert captured(server, refunded) == (2400, 2400)
+        assert len(server.refunds) == 2
+        assert_bought_right(refunded.showtime)
+
+    def test_told_late_does_not_bring_the_money_back_twice(
+        self, client: Client, server: StripeServer, refunded: Booking
+    ) -> None:
+        """We have learned of it by asking, and have made another one, before its notice comes."""
+        server.end_refund(next(iter(server.refunds)), "failed")
+        late = server.outbox[-1]
+        Payment.objects.update(status="REFUND_DUE", refunded_amount=0)
+        Booking.objects.update(status="REFUND_DUE")
+        let_try_again(refunded)
+        assert settle_overdue_payments() == 1
+        assert send(client, late).status_code == 200
+        assert now(refunded) == self.REFUND_DUE
+        let_try_again(refunded)
+        assert settle_overdue_payments() == 1
+        assert captured(server, refunded) == (2400, 2400)
+
+    def test_one_that_took_its_time_is_written_when_it_is_told(
+        self, client: Client, server: StripeServer, booking: Booking
+    ) -> None:
+        server.do(session(booking), "pay")
+        send(client, server.outbox[-1])
+        server.behaviour.refunds = "pending"
+        cancel_booking(holder_id=booking.holder_id, reference=booking.reference)
+        assert now(booking) == self.REFUND_DUE
+        server.end_refund(next(iter(server.refunds)), "succeeded")
+        assert send(client, server.outbox[-1]).status_code == 200
+        assert now(booking) == self.REFUNDED
+
+    def test_over_and_over_is_tried_with_more_and_more_patience_and_people_are_told(
+        self, client: Client, server: StripeServer, booking: Booking
+    ) -> None:
+        server.do(session(booking), "pay")
+        send(client, server.outbox[-1])
+        server.behaviour.refunds = "failed"
+        pauses, said = [], []
+        with capture_logs() as logs:
+            cancel_booking(holder_id=booking.holder_id, reference=booking.reference)
+            for _attempt in range(8):
+                payment = Payment.objects.get()
+                pauses.append(round((payment.next_attempt_at - timezone.now()).total_seconds() / 30))
+                said.append(any(line["event"] == "refund.stuck" for line in logs))
+                let_try_again(booking)
+                settle_overdue_payments()
+        assert pauses == [1, 2, 4, 8, 16, 32, 64, 120]
+        assert (said[6], said[7]) == (False, True)
+        assert Payment.objects.get().status == "REFUND_DUE"
 
 
 class TestTheCheckout:
@@ -166,6 +249,18 @@ class TestComingBack:
         answer = client.get(f"/payments/{booking.reference}/given-up/")
         assert answer["Location"] == booking.get_absolute_url()
         assert now(booking) == PENDING
+
+    def test_while_a_slow_bank_is_at_it_nothing_can_be_undone(
+        self, client: Client, booking: Booking, server: StripeServer
+    ) -> None:
+        server.do(session(booking), "process")
+        for undo in (give_up_payment, cancel_booking):
+            with refused(ErrorCode.HOLD_PAYING) as told:
+                undo(holder_id=booking.holder_id, reference=booking.reference)
+            assert told == {"retry_after": 5}
+        assert now(booking) == PENDING
+        url = reverse("payment_given_up", args=[booking.reference])
+        assert "payment is under way" in text(client.get(url, follow=True))
 
     def test_unpaid_is_for_the_buyer_alone(self, booking: Booking) -> None:
         answer = Client().get(f"/payments/{booking.reference}/given-up/")

@@ -12,11 +12,23 @@ import pytest
 
 from cinebook.wsgi_in_threads import MAX_BODY, WsgiInThreads
 
+SCOPE = {
+    "type": "http",
+    "http_version": "1.1",
+    "method": "POST",
+    "path": "/a b",
+    "query_string": b"x=1",
+    "headers": [(b"host", b"cinema.example"), (b"x-twice", b"a"), (b"x-twice", b"b")],
+    "server": ("127.0.0.1", 80),
+    "client": ("192.0.2.1", 5),
+}
 
-def ask(application: Callable[..., Iterable[bytes]], *incoming: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what is sent for a request whose body comes in these messages."""
-    sent: list[dict[str, Any]] = []
-    waiting = list(incoming)
+
+async def answer(
+    bridge: WsgiInThreads, scope: dict[str, Any], sent: list[dict[str, Any]], *incoming: dict[str, Any]
+) -> None:
+    """Answer one request, whose body comes in these messages."""
+    waiting = [*incoming] or [{"type": "http.request", "body": b""}]
 
     async def receive() -> dict[str, Any]:
         return waiting.pop(0)
@@ -24,17 +36,13 @@ def ask(application: Callable[..., Iterable[bytes]], *incoming: dict[str, Any]) 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/a b",
-        "query_string": b"x=1",
-        "headers": [(b"host", b"cinema.example"), (b"x-twice", b"a"), (b"x-twice", b"b")],
-        "server": ("127.0.0.1", 80),
-        "client": ("192.0.2.1", 5),
-    }
-    asyncio.run(WsgiInThreads(application, threads=1)(scope, receive, send))
+    await bridge(scope, receive, send)
+
+
+def ask(application: Callable[..., Iterable[bytes]], *incoming: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what is sent for a request whose body comes in these messages."""
+    sent: list[dict[str, Any]] = []
+    asyncio.run(answer(WsgiInThreads(application, threads=1), SCOPE, sent, *incoming))
     return sent
 
 
@@ -95,6 +103,24 @@ def test_an_endless_body_is_refused_before_it_is_read() -> None:
 
     assert sent[0]["status"] == 413
     assert json.loads(sent[1]["body"])["code"] == "payload_too_large"
+
+
+def test_what_is_apart_waits_for_nobody_else() -> None:
+    told = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/apart":
+            told.set()
+        else:
+            assert told.wait(10), "it waited behind us"
+        start_response("200 OK", [])
+        return []
+
+    async def both() -> None:
+        bridge = WsgiInThreads(application, threads=1, apart={"/apart"})
+        await asyncio.gather(*(answer(bridge, {**SCOPE, "path": path}, []) for path in ("/one", "/apart")))
+
+    asyncio.run(both())
 
 
 def test_who_leaves_while_sending_gets_nothing_done() -> None:

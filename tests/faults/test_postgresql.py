@@ -12,11 +12,13 @@ import psycopg
 import pytest
 from websockets.sync.client import connect
 
+from cinebook.health import PATIENCE_SECONDS
 from tests.faults.people import Answer, Person, assert_sold_once, guest, page
 from tests.support.cinema import Cinema, wait_until
 
 # Of settings.py: for each web process, as many as its threads, its tickers and its hub may need.
-POOL = 4 + 4 + 4
+WEB_THREADS = 4
+POOL = WEB_THREADS + 4 + 4
 BACK = 10.0
 
 Fault = Callable[[Cinema], contextlib.AbstractContextManager[None]]
@@ -103,6 +105,22 @@ def test_everybody_is_told_to_come_back_and_nothing_is_half_done(cinema: Cinema,
     assert ada.buy(two, showtime, "A1", "A2", key="the same").status == 201
     assert ada.buy(one, showtime, "A1", "A2", key="the same").status == 201
     assert_sold_once(cinema)
+
+
+def test_health_does_not_queue_behind_those_who_wait(cinema: Cinema, showtime: int) -> None:
+    """Who looks after the house is told in time also when every thread waits for PostgreSQL."""
+    one = cinema.web[0]
+    people = [guest(one) for _ in range(WEB_THREADS)]
+    with ThreadPoolExecutor(2 * len(people)) as threads, frozen(cinema):
+        for person in 2 * people:
+            threads.submit(person.lock, one, showtime, "A1")
+        took = []
+        # When the first is answered, all of them have long begun.
+        for _ in range(3):
+            began = time.monotonic()
+            assert one.health()["status"] == "down"
+            took.append(time.monotonic() - began)
+    assert max(took) < PATIENCE_SECONDS + 1, took
 
 
 def test_connections_that_break_again_and_again_leave_none_behind(cinema: Cinema, showtime: int) -> None:

@@ -269,7 +269,7 @@ def the_clock_comes_by_a_payment_that_takes_long(house: House) -> None:
     expire_holds(showtime_id=house.showtime.pk)
 
 
-@tells("extension_past_the_cap", "answers")
+@tells("extension_past_the_cap", "verify_seats", "answers")
 def a_hold_is_extended_at_its_cap(house: House) -> None:
     held = house.hold(house.ada, "A1")
     for seconds in (800, 800, 800, 200):

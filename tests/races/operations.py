@@ -446,6 +446,7 @@ NO_OPERATION = {
     "hold_token": "only reckons",
     "verify_seats": "only looks",
     "repair_seats": "reconciles, and then only looks",
+    "hasten_refunds": "changes when somebody comes by, not what they do",
     "mend_lost_locks": "a part of what the reconciler does, and changes Redis alone",
     "tell_demo_notices": "the provider's own server, which brings what `captured` and `declined` bring",
     "begin_request": "a name for what others do; it has its races in test_named_requests",

@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from bookings.models import Payment
+from bookings.models import Booking, Payment
 from bookings.services import call_off_showtime, cancel_booking, settle_overdue_payments
 from bookings.services.mailing import MAIL
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.models import Effect
 from cinebook.core.outbox import deliver_effects
 from seating.models import Hold, Showtime
-from seating.services import Withdrawn
-from tests.support.asking import hold, somebody_holds
-from tests.support.buying import FlakyDemo, assert_bought_right, assert_provider_agrees, buy, decide
-from tests.support.rivals import race
+from seating.services import Withdrawn, selling
+from tests.support.asking import hold, refused, somebody_holds
+from tests.support.buying import (
+    FlakyDemo,
+    assert_bought_right,
+    assert_provider_agrees,
+    buy,
+    close_window,
+    decide,
+    now,
+)
+from tests.support.rivals import race, rival_transaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,7 +101,47 @@ class TestBuyingWhatIsLeft:
         assert outcome() is ErrorCode.NOT_ON_SALE
 
     def test_without_the_guard_it_would_be_sold(self, outcome: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("seating.services.selling._refuse_cancelled", lambda _showtime_id: None)
+        monkeypatch.setattr("seating.services.selling._is_cancelled", lambda _showtime_id: False)
         # Its money is looked at once more when it comes.
         monkeypatch.setattr("bookings.services.settling._given_up", lambda _purchase: None)
         assert outcome() == "CONFIRMED"
+
+
+class TestMoneyThatComesLateAtThatMoment:
+    """Whoever settles it has found the showtime on sale; it is cancelled before the sale takes its counter."""
+
+    @pytest.fixture
+    def late(self, showtime: Showtime, provider: FlakyDemo, monkeypatch: pytest.MonkeyPatch) -> Booking:
+        booking = buy(somebody_holds(showtime, "A1"), "stall").booking
+        provider.away = {"cancel"}
+        close_window(booking, grace=True)
+        settle_overdue_payments()
+        provider.away.clear()
+        assert now(booking)[0] == "EXPIRED"
+        take_again = selling.take_again
+
+        def after_it_was_cancelled(**given: Any) -> Any:
+            with rival_transaction() as rival, rival.cursor() as cursor:
+                cursor.execute("UPDATE seating_showtime SET cancelled_at = now() WHERE id = %s", [showtime.pk])
+                cursor.execute("UPDATE seating_showtimesales SET sales_open = false")
+                rival.commit()
+            return take_again(**given)
+
+        monkeypatch.setattr(selling, "take_again", after_it_was_cancelled)
+        return booking
+
+    def test_goes_back_when_it_is_told_again(self, showtime: Showtime, late: Booking) -> None:
+        with refused(ErrorCode.SEAT_LOCKED):
+            decide(late)
+        assert now(late)[0] == "EXPIRED"
+        decide(late)
+        assert now(late) == ("REFUNDED", "REFUNDED")
+        assert_bought_right(showtime)
+        assert_provider_agrees()
+
+    def test_without_a_second_look_it_would_buy_tickets_for_nothing(
+        self, late: Booking, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(selling, "_is_cancelled", lambda _showtime_id: False)
+        decide(late)
+        assert now(late)[0] == "CONFIRMED"

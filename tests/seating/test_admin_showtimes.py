@@ -17,6 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from seating.admin import showtimes as admin_showtimes
 from seating.admin.showtime_form import ShowtimeForm
+from seating.live.presence import mark_of, presence
 from seating.models import BlockReason, Hold, Movie, Showtime
 from seating.services import block_seats, cancel_showtime, schedule_showtime, stop_sales
 from tests import factories
@@ -267,12 +268,14 @@ class TestList:
         showtime = factories.make_showtime()
         block_seats(showtime_id=showtime.pk, codes=["B1"], reason=BlockReason.BROKEN)
         hold(showtime, factories.HolderFactory(), "A1", "A2")
+        presence().ask(showtime.pk, mark_of(1))
         for _number in range(5):
             factories.make_showtime()
         # Session and user; two counts, the rows, their seats; the days of the hierarchy; two lists of filters.
         with django_assert_num_queries(10):
             html = staff.get(LIST).content.decode()
-        for name, count in {"sold": r"0 \(0\xa0%\)", "held": "2", "free": "15", "blocked": "1"}.items():
+        counts = {"sold": r"0 \(0\xa0%\)", "held": "2", "free": "15", "blocked": "1", "viewers": "1"}
+        for name, count in counts.items():
             assert re.search(rf'field-{name}">{count}<', html), name
 
     @pytest.mark.parametrize("state", ["on-sale", "not-yet", "stopped", "closed", "cancelled"])
@@ -394,6 +397,12 @@ class TestSeats:
         assert "Unblocked A1, A2." in messages(staff.post(url, {"action": "unblock", **chosen}, follow=True))
         assert seat(showtime, "A1").status == "AVAILABLE"
         assert_sound(showtime.pk)
+
+    def test_it_says_how_many_look_on(self, staff: Client, showtime: Showtime, url: str) -> None:
+        for holder_id in (1, 2):
+            presence().ask(showtime.pk, mark_of(holder_id))
+
+        assert "<strong>2</strong> looking on" in staff.get(url).content.decode()
 
     def test_conflicts_are_told_seat_by_seat_and_the_choice_is_kept(
         self, staff: Client, showtime: Showtime, url: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime as dt
 import secrets
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,9 +14,17 @@ from tests.soak import faults, report
 from tests.soak.soak import Options, run
 from tests.support.cinema import CHECKOUT
 
+# Of the options, those that the Makefile has a word for; the others go into OPTIONS.
+WORDS = {"seed": "SEED", "seconds": "SECONDS", "mix": "FAULTS", "clients": "CLIENTS"}
+OPTIONS = {"watchers": "--watchers", "think": "--think", "gap": "--gap", "planted": "--plant"}
+
 
 def main() -> int:
-    """Soak as the command line says; return 1 if anything that is promised was broken."""
+    """Soak as the command line says.
+
+    Returns:
+        0 if everything that is promised was kept, 1 if it was not, 2 if nothing came by the mistake that was planted.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description="Run a whole cinema with people and faults, and judge whether every promise was kept.",
@@ -28,6 +38,7 @@ def main() -> int:
     parser.add_argument("--watchers", type=int, default=12, help="people who only watch, a third of them by polling")
     parser.add_argument("--think", type=float, default=0.3, help="seconds that a person thinks between two acts")
     parser.add_argument("--gap", type=float, default=2.0, help="seconds between two faults")
+    parser.add_argument("--plant", default="", help="a mistake of tests/support/mutants.py, made in all of the house")
     parser.add_argument("--folder", type=Path, help="for logs and report; var/soak/<time> if it is not given")
     given = parser.parse_args()
 
@@ -41,6 +52,7 @@ def main() -> int:
         watchers=given.watchers,
         think=given.think,
         gap=given.gap,
+        planted=given.plant,
         progress=lambda line: print(line, flush=True),  # noqa: T201
     )
     options.progress(f"seed {options.seed}, into {options.folder}")
@@ -48,9 +60,21 @@ def main() -> int:
     report.write(outcome, options.folder)
     options.progress(report.in_words(outcome))
     if outcome.violations:
-        again = f"make soak SEED={options.seed} SECONDS={options.seconds:g} FAULTS='{options.mix}'"
-        options.progress(f"The same plan again: {again} CLIENTS={options.clients}")
+        options.progress(f"The same plan again: {again(options)}")
+    if options.planted and not outcome.met_by:
+        options.progress(f"Nothing came by the mistake {options.planted}.")
+        return 2
     return 1 if outcome.violations else 0
+
+
+def again(options: Options) -> str:
+    """Return the command that makes the same plan again; of what is as always it says nothing."""
+    always = {field.name: field.default for field in dataclasses.fields(Options)}
+    given = {name: getattr(options, name) for name in [*WORDS, *OPTIONS]}
+    told = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in given.items()}
+    words = [f"{word}={shlex.quote(told[name])}" for name, word in WORDS.items()]
+    others = [f"{option} {told[name]}" for name, option in OPTIONS.items() if given[name] != always[name]]
+    return " ".join(["make soak", *words, *([f"OPTIONS={shlex.quote(' '.join(others))}"] if others else [])])
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ MOST_SEATS = 6
 LOOKS_AFTER_PAYMENT, THINKS_BETTER = 0.3, 0.1
 # How often somebody does not ask again what came of a request that nobody answered.
 LETS_IT_BE = 0.3
+# How often somebody who lets go of seats names some that are not theirs.
+NAMES_OTHERS = 0.3
 # How long a web process that gave no answer is left alone, in seconds.
 REST = 1.0
 KEPT_BOOKINGS = 2
@@ -173,8 +175,12 @@ class Person:
         self._learn(showtime, answer)
 
     async def _unlock_some(self, showtime: int) -> None:
+        """Let go of some seats, and now and then name others, too: whatever is somebody else's is passed over."""
         seats = sorted(self.holds[showtime].seats)
-        await self._unlock(showtime, self.dice.sample(seats, self.dice.randint(1, len(seats))))
+        which = self.dice.sample(seats, self.dice.randint(1, len(seats)))
+        if self.dice.random() < NAMES_OTHERS:
+            which += self.dice.sample([code for code in self.world.codes if code not in seats], 3)
+        await self._unlock(showtime, which)
 
     async def _unlock_all(self, showtime: int) -> None:
         await self._unlock(showtime, None)

@@ -44,6 +44,9 @@ def figures(outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": outcome.options.seed,
         "mix": outcome.options.mix,
+        "planted": outcome.options.planted,
+        "met_by": outcome.met_by,
+        "seen_after_seconds": outcome.seen_after and round(outcome.seen_after, 1),
         "seconds": round(outcome.options.seconds, 1),
         "clients": outcome.options.clients,
         "watchers": outcome.options.watchers,
@@ -93,7 +96,7 @@ def recoveries(outcome: Outcome) -> dict[str, dict[str, float]]:
 def in_words(outcome: Outcome) -> str:
     """Return the report in Markdown."""
     told = figures(outcome)
-    lines = [f"# Soak: {len(outcome.violations)} violations", "", CONDITIONS.format(**told), ""]
+    lines = [f"# Soak: {len(outcome.violations)} violations", "", CONDITIONS.format(**told), *_planted(outcome), ""]
     lines += ["## Numbers to reach", "", *_table(["what", "measured", "reached"], _targets(outcome))]
     lines += ["## Violations", "", *_violations(outcome), ""]
     lines += ["## Operations", "", *_table(["operation", "how often"], told["operations"].items())]
@@ -113,6 +116,14 @@ def write(outcome: Outcome, folder: Path) -> None:
     (folder / "report.md").write_text(in_words(outcome))
     (folder / "report.json").write_text(json.dumps(figures(outcome), indent=1, ensure_ascii=False))
     _plot(outcome, folder)
+
+
+def _planted(outcome: Outcome) -> list[str]:
+    if not outcome.options.planted:
+        return []
+    met = ", ".join(outcome.met_by) or "nothing"
+    seen = f"answers showed it after {outcome.seen_after:.1f} s" if outcome.seen_after else "answers did not show it"
+    return ["", f"The mistake `{outcome.options.planted}` was made in all of the house. {met} came by it; {seen}."]
 
 
 def _targets(outcome: Outcome) -> list[list[str]]:

@@ -39,6 +39,10 @@ JOINED = 0.25
 STAFF_SECONDS = 1.5
 # What could not be done at the provider is tried again after 30 s.
 QUIET_WITHIN, CONVERGED_WITHIN = 120.0, 15.0
+# How often the house is looked at until it agrees.
+LOOKS = 8
+# In a house with a mistake nobody waits so long for what may never come; and how often answers are looked at there.
+PLANTED_QUIET_WITHIN, LOOKED_OUT_EVERY, ON_ITS_WAY = 20.0, 0.5, 2.0
 # Buyers pay at once, or too late; their banks say no, or the provider's notices go astray. In seconds.
 LATEST_PAYMENT, PROVIDER_RESTS = 8.0, 6.0
 STRIPE: dict[str, Any] = {
@@ -76,6 +80,7 @@ class Options:
         watchers: how many only watch; a third of them by polling.
         think: how many seconds a person thinks between two acts, about.
         gap: how many seconds lie between two faults, about.
+        planted: a mistake of tests/support/mutants.py that the house makes; it is over as soon as answers show it.
         folder: where data, logs and the report go.
         progress: is told in a line how it goes.
     """
@@ -88,6 +93,7 @@ class Options:
     watchers: int = 12
     think: float = 0.3
     gap: float = 2.0
+    planted: str = ""
     progress: Callable[[str], None] = print
     trouble: Callable[[Soak], None] | None = None
     """What a test does behind the house's back after the judgement; then it is judged once more."""
@@ -110,6 +116,10 @@ class Outcome:
     after_trouble: list[Violation]
     resyncs: int
     polls_kept: int
+    met_by: list[str]
+    """The processes that came by the mistake that was planted."""
+    seen_after: float | None
+    """How many seconds people had acted when answers showed it."""
 
     @property
     def targets(self) -> list[tuple[str, bool | None, str]]:
@@ -151,7 +161,8 @@ def run(options: Options) -> Outcome:
             "STRIPE_WEBHOOK_SECRETS": ",".join(stripe.behaviour.secrets),
             "STRIPE_API_BASE": f"http://127.0.0.1:{road.port}",
         }
-        with running_cinema(folder=options.folder / "cinema", prepare=MIGRATE, **settings) as cinema:
+        folder = options.folder / "cinema"
+        with running_cinema(folder=folder, prepare=PREPARE, planted=options.planted, **settings) as cinema:
             return asyncio.run(Soak(options, cinema, stripe, road).run())
 
 
@@ -163,7 +174,7 @@ class Soak:
         self.cinema = cinema
         self.stripe = stripe
         self.road_to_stripe = road_to_stripe
-        regular, short, self.probed, self.spare = json.loads(cinema.python(PREPARE).splitlines()[-1])
+        regular, short, self.probed, self.spare = json.loads(cinema.prepared.splitlines()[-1])
         numbers = [*range(1, ROW.count("s") + 1)]
         self.world = World(
             seed=options.seed,
@@ -181,6 +192,7 @@ class Soak:
         self.meter = Meter(cinema)
         self.struck: list[Struck] = []
         self.violations: list[Violation] = []
+        self.seen_after: float | None = None
         # Parts of a cinema are for one thread.
         self.hands = ThreadPoolExecutor(1, "faults")
 
@@ -204,14 +216,20 @@ class Soak:
                 acting.create_task(self._staff())
                 acting.create_task(self._strike_always())
                 acting.create_task(self._tell(began))
-                await asyncio.sleep(self.options.seconds)
+                if self.options.planted:
+                    acting.create_task(self._look_out(began))
+                await pause(self.options.seconds, self.world.over)
                 self.world.over.set()
-            await self._quiet()
-            self.violations += await self._judged()
+            if self.seen_after is not None and (broken := self._broken_by_answers()):
+                # Nobody waits for what else comes of a mistake that is seen.
+                self.violations += broken
+            else:
+                await self._quiet()
+                self.violations += await self._judged()
             found = []
             if self.options.trouble:
                 await asyncio.to_thread(self.options.trouble, self)
-                found = await self._judged()
+                found = await self._judged(looks=1)
             self.closed.set()
         ended = time.monotonic()
         # Connections that were hung up close in the loop's next rounds.
@@ -229,7 +247,23 @@ class Soak:
             after_trouble=found,
             resyncs=sum(watcher.resyncs for watcher in self.watchers if isinstance(watcher, SocketWatcher)),
             polls_kept=sum(watcher.kept for watcher in self.watchers if isinstance(watcher, PollingWatcher)),
+            met_by=[name for name, part in self.cinema.parts.items() if part.has_said("mutant.met")],
+            seen_after=self.seen_after,
         )
+
+    async def _look_out(self, began: float) -> None:
+        """End it as soon as answers show the mistake: nothing more is to be learned."""
+        since: dict[Violation, float] = {}
+        while not self.world.over.is_set():
+            await pause(LOOKED_OUT_EVERY, self.world.over)
+            now = time.monotonic()
+            # Whether an error is excused is told only when faults are over.
+            seen = [each for each in await asyncio.to_thread(self._broken_by_answers) if each.invariant != "I10"]
+            since = {violation: since.get(violation, now) for violation in seen}
+            # What looks like one may be undone by an answer that is still on its way.
+            if since and now - min(since.values()) > ON_ITS_WAY:
+                self.seen_after = min(since.values()) - began
+                self.world.over.set()
 
     # --- Faults ------------------------------------------------------------------------------------------------------
 
@@ -442,10 +476,11 @@ class Soak:
         """Return when nothing is under way any more: no payment, no refund, no hold that has run out (I9)."""
         # So long short holds may still run out, and buyers may still pay.
         await asyncio.sleep(max(SHORT_HOLD, LATEST_PAYMENT) + 1.0)
-        deadline = time.monotonic() + QUIET_WITHIN
+        within = PLANTED_QUIET_WITHIN if self.options.planted else QUIET_WITHIN
+        deadline = time.monotonic() + within
         while stuck := await asyncio.to_thread(self._under_way):
             if time.monotonic() > deadline:
-                self.violations.append(Violation("I9", f"after {QUIET_WITHIN:.0f} s of quiet: {stuck}"))
+                self.violations.append(Violation("I9", f"after {within:.0f} s of quiet: {stuck}"))
                 return
             await asyncio.sleep(0.5)
 
@@ -459,9 +494,26 @@ class Soak:
         left = {"bookings that wait": bookings, "seats whose time is over": lapsed}
         return {what: count for what, count in left.items() if count}
 
-    async def _judged(self) -> list[Violation]:
-        last = json.loads(await asyncio.to_thread(self._checked))
+    async def _judged(self, looks: int = LOOKS) -> list[Violation]:
+        """Return what is broken; what is looked at several times counts only if it stays."""
+        last = json.loads(await asyncio.to_thread(self._checked, looks))
         asked_at = time.monotonic()
+        bookings = [
+            LastBooking(name, hold, status, frozenset(codes)) for name, hold, status, codes, *_ in last["bookings"]
+        ]
+        seats = {(showtime, code): LastSeat(status, hold) for showtime, code, status, hold in last["seats"]}
+        promises = self.world.promises
+        return [
+            *(Violation("the house", wrong) for wrong in last["wrong"]),
+            *self._broken_by_answers(),
+            *self._money_that_differs(last["bookings"]),
+            *promises.violations_at_the_end(bookings=bookings, seats=seats, asked_at=asked_at),
+            *(Violation("the contract", f"{what} ({times} times)") for what, times in self._surprises()),
+            *measuring.growth(self.meter.readings),
+            *await self._maps_that_differ(),
+        ]
+
+    def _broken_by_answers(self) -> list[Violation]:
         down = [(fault.began, fault.over) for fault in self.struck if fault.database_away]
         # The house leaves a provider that did not answer alone for 5 s.
         away = [fault for fault in self.struck if fault.area == faults.PROVIDER]
@@ -471,20 +523,7 @@ class Soak:
         for fault in self.struck:
             if fault.server_away:
                 servers.setdefault(fault.server_away, []).append((fault.began, fault.over))
-        bookings = [
-            LastBooking(name, hold, status, frozenset(codes)) for name, hold, status, codes, *_ in last["bookings"]
-        ]
-        seats = {(showtime, code): LastSeat(status, hold) for showtime, code, status, hold in last["seats"]}
-        promises = self.world.promises
-        return [
-            *(Violation("the house", wrong) for wrong in last["wrong"]),
-            *promises.violations(database_down=down, servers_down=servers, unavailable=unavailable),
-            *self._money_that_differs(last["bookings"]),
-            *promises.violations_at_the_end(bookings=bookings, seats=seats, asked_at=asked_at),
-            *(Violation("the contract", f"{what} ({times} times)") for what, times in self._surprises()),
-            *measuring.growth(self.meter.readings),
-            *await self._maps_that_differ(),
-        ]
+        return self.world.promises.violations(database_down=down, servers_down=servers, unavailable=unavailable)
 
     def _money_that_differs(self, bookings: list[list[Any]]) -> list[Violation]:
         """I6: what Stripe has kept of each booking is what the house says that it has."""
@@ -497,9 +536,10 @@ class Soak:
             if kept.get(order, 0) != house.get(order, 0)
         ]
 
-    def _checked(self) -> str:
+    def _checked(self, looks: int) -> str:
         """Return what the check prints."""
-        return self.cinema.python("from tests.soak.check import main; main()", seconds=600).splitlines()[-1]
+        script = f"from tests.soak.check import main; main(looks={looks})"
+        return self.cinema.python(script, seconds=600).splitlines()[-1]
 
     def _surprises(self) -> list[tuple[str, int]]:
         return Counter(self.world.surprises).most_common(20)

@@ -95,6 +95,24 @@ def test_a_seat_that_is_being_paid_is_given_to_somebody_else(history: History) -
     assert found(history) == ["I4"]
 
 
+def test_who_buys_again_is_told_of_the_booking_that_there_is(history: History) -> None:
+    history.pay("ada", (2, 3), lasts=60)
+    history.pay("ada", (50, 51), lasts=60)
+    history.hold("ben", (63, 64))
+    assert found(history) == []
+    history.hold("cy", (55, 56))
+    assert "I4" in found(history)
+
+
+def test_a_booking_may_have_been_begun_by_a_request_that_nobody_answered(history: History) -> None:
+    history.no_answer("ada", (2, 3), hold="ada's", buys=True)
+    history.pay("ada", (50, 51), lasts=60)
+    history.hold("ben", (63, 64))
+    assert "I4" not in found(history)
+    history.hold("cy", (55, 56))
+    assert "I4" in found(history)
+
+
 def test_a_hold_that_was_extended_is_not_over(history: History) -> None:
     history.hold("ada", (0, 1), lasts=10)
     history.extended(holder="ada", hold="ada's", showtime=1, seats=["A1"], expires_in=10, sent=8, received=9)

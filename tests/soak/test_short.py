@@ -6,10 +6,12 @@ The long form is `make soak`; docs/reliability.md tells of both.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.soak import report
+from tests.soak.__main__ import again
 from tests.soak.soak import Options, Outcome, Soak, run
 
 FAULTS = [
@@ -20,6 +22,8 @@ FAULTS = [
     "live layer messages lost",
     "web killed",
 ]
+# What everybody meets who wants several seats: answers show it within seconds.
+MISTAKE = "half_a_hold"
 
 
 def plant_trouble(soak: Soak) -> None:
@@ -76,6 +80,37 @@ def test_the_judge_sees_what_is_broken_afterwards(outcome: Outcome) -> None:
         ("the house", "showtime"),
     ):
         assert any(each.startswith(invariant) and words in each for each in found), (words, found)
+
+
+def test_a_mistake_that_the_house_makes_is_seen(tmp_path: Path) -> None:
+    """The control of the sound house: the same people, and a judge who knows nothing of the mistake."""
+    planted = Options(
+        seconds=20, seed="short", folder=tmp_path, mix="none", clients=16, watchers=0, think=0.05, planted=MISTAKE
+    )
+
+    outcome = run(planted)
+
+    assert {violation.invariant for violation in outcome.violations} == {"I5"}, report.in_words(outcome)
+    assert outcome.met_by
+    assert f"The mistake `{MISTAKE}` was made" in report.in_words(outcome)
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "make soak SEED=s SECONDS=900 FAULTS=all CLIENTS=24"),
+        (
+            {"think": 0.1, "gap": 0.5},
+            "make soak SEED=s SECONDS=900 FAULTS=all CLIENTS=24 OPTIONS='--think 0.1 --gap 0.5'",
+        ),
+        (
+            {"mix": "web killed,reset", "watchers": 20, "planted": "x"},
+            "make soak SEED=s SECONDS=900 FAULTS='web killed,reset' CLIENTS=24 OPTIONS='--watchers 20 --plant x'",
+        ),
+    ],
+)
+def test_the_same_plan_can_be_made_again(given: dict[str, Any], command: str) -> None:
+    assert again(Options(seconds=900.0, seed="s", folder=Path(), **given)) == command
 
 
 def test_the_report_is_written(outcome: Outcome, tmp_path: Path) -> None:

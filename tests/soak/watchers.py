@@ -16,7 +16,7 @@ from websockets.exceptions import WebSocketException
 from tests.soak.lines import HttpLine, opened, pause
 
 # docs/protocol.md: without a heartbeat for so long, open a new socket.
-SILENCE = 25.0
+SILENCE = 13.0
 POLL_SECONDS = 2.0
 BETWEEN_SOCKETS = 0.3
 
@@ -56,7 +56,11 @@ class SocketWatcher:
         while not over.is_set():
             with contextlib.suppress(OSError, EOFError, TimeoutError, WebSocketException):
                 async with await opened(self._port) as socket:
-                    await self._follow(socket, over)
+                    hanging_up = asyncio.create_task(_hang_up(socket, over))
+                    try:
+                        await self._follow(socket, over)
+                    finally:
+                        hanging_up.cancel()
             await pause(BETWEEN_SOCKETS, over)
 
     async def _follow(self, socket: ClientConnection, over: asyncio.Event) -> None:
@@ -118,6 +122,12 @@ class SocketWatcher:
     def _first_change(self, code: str, due: float) -> float:
         # A takeover may be the change, and the ticker of a process may be quicker than our clock is exact.
         return next((at for at in self.changed_at[code] if at >= due - 0.1), float("inf"))
+
+
+async def _hang_up(socket: ClientConnection, over: asyncio.Event) -> None:
+    """End a socket when it is over: its next frame may be a heartbeat's time away."""
+    await over.wait()
+    socket.transport.abort()
 
 
 class PollingWatcher:

@@ -38,9 +38,10 @@ from cinebook.engines import procfile
 from cinebook.engines.data_folder import claimed
 from cinebook.engines.identity import servers_working_in
 from cinebook.engines.postgres import DATABASE, SOCKET, USER, Postgres
-from cinebook.engines.process import Child, Command, Engine
+from cinebook.engines.process import Child, Command, Engine, stop_together
 from cinebook.engines.redis import Redis
 from cinebook.engines.throwaway import running_engines
+from tests.support.planted import MUTANT
 from tests.support.proxy import Proxy, running_proxy
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,8 @@ SETTINGS = {
     "HOST": "127.0.0.1",
     "WEB_WORKERS": "1",
     "RATE_LIMITS": "off",
+    # One address for all processes, as behind a proxy; without it each would take its own port for the house's.
+    "SITE_URL": "http://127.0.0.1:8000",
 }
 
 
@@ -206,6 +209,8 @@ class Cinema:
         self.messages = EnginePart(messages)
         self.roads: dict[str, Proxy] = {}
         self.settings: dict[str, str] = {}
+        self.planted = ""
+        self.prepared = ""
         self.web: list[Web] = []
         self.worker: Part
         self.beats: list[Part] = []
@@ -230,8 +235,10 @@ class Cinema:
     def environment(self) -> dict[str, str]:
         """What the processes of the house see: engines behind roads."""
         database = f"postgresql://{USER}@127.0.0.1:{self.roads['database'].port}/{DATABASE}"
+        mistake = {MUTANT: self.planted, "DJANGO_SETTINGS_MODULE": "tests.support.planted_settings"}
         return {
             **_surroundings(self.settings),
+            **(mistake if self.planted else {}),
             # There is nothing to be encrypted on a loopback, and to ask for it costs a turn.
             "DATABASE_URL": f"{database}?sslmode=disable&gssencmode=disable",
             "REDIS_URL": f"redis://127.0.0.1:{self.roads['locks'].port}/0",
@@ -242,7 +249,7 @@ class Cinema:
 
     @property
     def straight(self) -> dict[str, str]:
-        """What our own commands see: the same engines without roads."""
+        """What our own commands see: the same engines without roads, and no mistake: judges are always sound."""
         messages = self.messages.url.removesuffix("?db=0")
         return {
             **_surroundings(self.settings),
@@ -288,15 +295,23 @@ call_command("migrate", verbosity=0)
 
 @contextlib.contextmanager
 def running_cinema(
-    *, folder: Path | None = None, prepare: str = MIGRATE, webs: int = 2, worker: bool = True, **settings: str
+    *,
+    folder: Path | None = None,
+    prepare: str = MIGRATE,
+    webs: int = 2,
+    worker: bool = True,
+    planted: str = "",
+    **settings: str,
 ) -> Iterator[Cinema]:
     """Run a cinema for as long as the context lasts; nothing of it is left behind.
 
     Args:
         folder: for its data and its logs; None for one that is thrown away.
-        prepare: a script that is run before anything is started, Django being set up; it has to migrate.
+        prepare: a script that is run before anything is started, Django being set up; it has to migrate. What it
+            prints is the cinema's `prepared`.
         webs: how many web processes.
         worker: whether worker and beat are started, too. They can be started later.
+        planted: the mistake that all processes of the house make, of those in tests/support/mutants.py.
         settings: variables of the environment, beside or instead of those that every test wants.
     """
     with contextlib.ExitStack() as stack:
@@ -310,6 +325,7 @@ def running_cinema(
         messages.start()
         cinema = Cinema(folder, engines.postgres, engines.redis, messages)
         cinema.settings = {**SETTINGS, "CINEBOOK_DATA_DIR": str(folder / "house"), **settings}
+        cinema.planted = planted
         for name, engine in {
             "database": engines.postgres,
             "locks": engines.redis,
@@ -318,7 +334,7 @@ def running_cinema(
             "broker": messages,
         }.items():
             cinema.roads[name] = stack.enter_context(running_proxy(_socket_of(engine)))
-        cinema.python(prepare)
+        cinema.prepared = cinema.python(prepare)
 
         def part(name: str, line: str, variables: Mapping[str, str]) -> Child:
             environment = {**cinema.environment, **variables}
@@ -337,6 +353,7 @@ def running_cinema(
             # Two beats of two machines have a schedule each.
             own = {"CINEBOOK_DATA_DIR": str(_made(folder / f"beat{number}"))}
             cinema.beats.append(Part(part(f"beat{number}", "beat", own)))
+        stack.callback(lambda: stop_together([part.child for part in [*cinema.web, cinema.worker, *cinema.beats]]))
         # The last to be asked for is the first to be done: what is paused cannot end.
         stack.callback(lambda: [part.resume() for part in cinema.parts.values()])
         for web in cinema.web:

@@ -66,12 +66,14 @@ def plant_for_good(name: str) -> None:
     """Make a mistake for the rest of this process: for servers that are tested from outside.
 
     Args:
-        name: which one of the catalogue; none for an empty text.
+        name: which one of the catalogue, or of those that only races look for; none for an empty text.
 
     Raises:
-        MutantLost: what is to be changed was not found.
+        MutantLost: what is to be changed was not found, or there is no such mistake.
     """
     if name:
+        if name not in CATALOGUE | OF_THE_RACES:
+            raise MutantLost(f"{name}: choose from {', '.join([*CATALOGUE, *OF_THE_RACES])}")
         _FOR_GOOD.enter_context(planted(name))
 
 

@@ -103,6 +103,9 @@ class Promises:
         self._adding = threading.Lock()
         self._events: list[_Event] = []
         self.answers: Counter[tuple[str, str]] = Counter()
+        # Until when each pending booking is certain, and when each hold may first have been bought unheard.
+        self._bought_until: dict[str, float] = {}
+        self._maybe_bought: dict[str | None, float] = {}
 
     # --- Noting ------------------------------------------------------------------------------------------------------
 
@@ -176,10 +179,15 @@ class Promises:
         sent: float,
         received: float,
     ) -> None:
-        """Note a booking that an answer called pending: for so many seconds nobody else gets its seats."""
-        self._add(
-            _Event("is buying", sent, received, holder, hold, showtime, frozenset(seats), sent + seconds, reference)
-        )
+        """Note a booking that an answer called pending: for so many seconds nobody else gets its seats.
+
+        They count from when it may first have been begun: whoever buys a hold again is told of the booking that it has
+        become.
+        """
+        with self._adding:
+            begun = min(sent, self._maybe_bought.get(hold, sent))
+            until = self._bought_until.setdefault(reference, begun + seconds)
+        self._add(_Event("is buying", sent, received, holder, hold, showtime, frozenset(seats), until, reference))
 
     def declined(
         self,
@@ -268,6 +276,8 @@ class Promises:
         # A server error is one whatever was asked, and its words are no promise: they are kept apart from `kind`.
         self._add(_Event("failed", sent, received, *about, detail=f"{kind}|{status or 0}|{server}"))
         if buys:
+            with self._adding:
+                self._maybe_bought.setdefault(hold, sent)
             self._add(_Event("may have bought", sent, received + LATE, *about))
         if ends:
             self._add(_Event("let go", sent, received + LATE, *about))

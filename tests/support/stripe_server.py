@@ -9,6 +9,7 @@ What it shall do wrong is said by `Behaviour`, at the start or later:
     GET  /_control/books               what each order has paid and got back, every session, every notice that was sent
     POST /_control/behaviour           JSON: fields of `Behaviour` to change
     POST /_control/sessions/<id>/<do>  `pay`, `process` (paid by a slow bank), `succeed`, `fail` (that bank's answer)
+    POST /_control/refunds/<id>/<end>  `succeeded`, `failed`
 
 The page of a session, `/pay/<id>`, pays at once, unless `visit` says otherwise; POST `do=…` there does as above.
 """
@@ -40,7 +41,7 @@ SECRET = "whsec_local"
 HALF_AN_HOUR, A_DAY = 1800, 86_400
 KNOWN = {
     "mode", "client_reference_id", "metadata", "payment_intent_data", "line_items", "expires_at", "success_url",
-    "cancel_url", "expand", "customer_email",
+    "cancel_url", "expand", "customer_email", "adaptive_pricing",
 }  # fmt: skip
 # How often a notice that was not taken is sent again, and how long after each attempt, in seconds.
 ATTEMPTS, AGAIN_AFTER = 8, 1.0
@@ -170,6 +171,15 @@ class StripeServer:
                 intent["status"] = "succeeded" if good else "requires_payment_method"
                 session["payment_status"] = "paid" if good else "unpaid"
                 self._tell(f"checkout.session.async_payment_{'succeeded' if good else 'failed'}", session)
+
+    def end_refund(self, refund_id: str, status: str) -> None:
+        """Let a refund come to `succeeded` or `failed`, also one that was called `succeeded` before, as banks do."""
+        with self._lock:
+            refund = self.refunds[refund_id]
+            refund["status"] = status
+            self._tell("refund.updated", refund)
+            if status == "failed":
+                self._tell("refund.failed", refund)
 
     def _intent(self, session: dict[str, Any], status: str) -> dict[str, Any]:
         intent = {
@@ -585,8 +595,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.stand_in.behaviour = dataclasses.replace(self.stand_in.behaviour, **json.loads(body))
             self._send(200, dataclasses.asdict(self.stand_in.behaviour))
         else:
-            _empty, _control, _sessions, session_id, what = path.split("/")
-            self.stand_in.do(session_id, what)
+            _empty, _control, things, name, what = path.split("/")
+            act = self.stand_in.end_refund if things == "refunds" else self.stand_in.do
+            act(name, what)
             self._send(200, {})
 
     def _send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:

@@ -199,6 +199,36 @@ class TestARefund:
         assert stripe.refund(paid).status is PaymentStatus.REFUNDED
         assert self.refunded(server) == 2400
 
+    def test_that_fails_after_it_had_succeeded_is_made_again(
+        self, stripe: StripeProvider, server: StripeServer, paid: Order
+    ) -> None:
+        assert stripe.refund(paid).status is PaymentStatus.REFUNDED
+        (refund,) = server.refunds
+        server.end_refund(refund, "failed")
+        told = [stripe.read_notice(*notice) for notice in server.outbox[-2:]]
+        assert told[0] == told[1]
+        assert told[0] is not None
+        assert (told[0].state.status, told[0].order, told[0].amount) == (PaymentStatus.REFUND_DUE, "BK-1", 2400)
+        assert stripe.refund(paid).status is PaymentStatus.REFUNDED
+        assert len(server.refunds) == 2
+
+    def test_that_comes_to_its_end_is_told(self, stripe: StripeProvider, server: StripeServer, paid: Order) -> None:
+        server.behaviour.refunds = "pending"
+        stripe.refund(paid)
+        (refund,) = server.refunds
+        server.end_refund(refund, "pending")
+        assert stripe.read_notice(*server.outbox[-1]) is None
+        server.end_refund(refund, "succeeded")
+        told = stripe.read_notice(*server.outbox[-1])
+        assert told is not None
+        assert told.state.status is PaymentStatus.REFUNDED
+
+    def test_made_by_hand_is_nobody_s_notice(self, stripe: StripeProvider, server: StripeServer, paid: Order) -> None:
+        (intent,) = server.intents
+        refund = server.answer("POST", "/v1/refunds", {"payment_intent": intent, "amount": "900"})
+        server.end_refund(refund["id"], "failed")
+        assert stripe.read_notice(*server.outbox[-1]) is None
+
     def test_gives_back_what_is_left_of_one_made_by_hand(
         self, stripe: StripeProvider, server: StripeServer, paid: Order
     ) -> None:

@@ -127,6 +127,20 @@ class TestConfirmed:
         assert_bought_right(showtime)
         assert_provider_agrees()
 
+    def test_no_ticker_comes_between_the_cancelling_and_its_refund(
+        self, bought: Booking, provider: FlakyDemo, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else the buyer would be told that the money is still to come, for no reason."""
+        carry_out = cancelling.carry_out_claimed_refund
+
+        def after_a_ticker(*, reference: str) -> bool:
+            assert settle_overdue_payments() == 0
+            return carry_out(reference=reference)
+
+        monkeypatch.setattr(cancelling, "carry_out_claimed_refund", after_a_ticker)
+        assert cancel(bought).status == BookingStatus.REFUNDED
+        assert provider.calls == ["create", "refund"]
+
     def test_one_that_the_provider_is_still_at_is_asked_for_again(
         self, bought: Booking, provider: FlakyDemo, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -185,6 +185,13 @@ class TestMail:
         # Tickets that are no longer good are not repeated.
         assert (bought.tickets.all()[0].code in sent.body) is (mail is Mail.CONFIRMED)
 
+    def test_tickets_that_have_ended_before_they_are_sent_are_not_sent(
+        self, bought: Booking, mailoutbox: list[EmailMultiAlternatives]
+    ) -> None:
+        cancel_booking(holder_id=bought.holder_id, reference=bought.reference)
+        deliver_effects()
+        assert [mail.subject.partition(":")[0] for mail in mailoutbox] == ["Cancelled", "Your money is back"]
+
     def test_who_paid_too_late_is_offered_seats_that_are_free(
         self, showtime: Showtime, ben: Holder, pending: Booking, mailoutbox: list[EmailMultiAlternatives]
     ) -> None:

@@ -12,6 +12,7 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
@@ -56,6 +57,7 @@ TICKETS = "a booking's tickets are not what the booking is"
 PENDING = "a booking that is being paid does not have its hold and all its seats"
 UNPAID = "a hold is being paid, and no booking waits for it"
 PAYMENT = "a booking and its payment do not agree"
+PAST_THE_CAP = "a hold was renewed past its cap"
 TOLD = "a payment is not what its provider has told"
 BOOKS = "a payment and the books of the provider demo do not agree"
 
@@ -184,6 +186,35 @@ def test_a_house_with_a_rich_past_agrees(redis: Redis) -> None:
         verify_seats(showtime_ids=[house.showtime.pk]).checked["ledger_rows"]
         == SeatEvent.objects.filter(showtime=house.showtime).count()
     )
+
+
+def test_payments_keep_holds_past_their_cap(redis: Redis) -> None:
+    """As long as they are paid, and for two minutes more; and so it stays, also when the hold is changed after that."""
+    showtime = make_showtime()
+    held = somebody_holds(showtime, "A1", "A2")
+    let_pass(840, held.hold_id)
+    Hold.objects.filter(pk=held.hold_id).update(max_expires_at=F("expires_at"))
+    booking = buy(held, "stall").booking
+    assert past_its_cap(held)
+    assert found() == set()
+    decide(booking, PaymentStatus.DECLINED)
+    Booking.objects.filter(pk=booking.pk).update(pay_by=F("ended_at"))
+    holder = Hold.objects.get(pk=held.hold_id).holder
+    release(showtime, holder, "A1")
+    assert past_its_cap(held)
+    assert found() == set()
+    # Its money comes after all: the booking forgets that it was declined.
+    DemoPayment.objects.filter(order=booking.reference).update(status="CAPTURED")
+    hold(showtime, holder, "A1")
+    notify(booking)
+    booking.refresh_from_db()
+    assert (booking.status, booking.ended_at) == ("CONFIRMED", None)
+    assert past_its_cap(held)
+    assert found() == set()
+
+
+def past_its_cap(held: HeldSeats) -> bool:
+    return Hold.objects.filter(pk=held.hold_id, expires_at__gt=F("max_expires_at")).exists()
 
 
 def test_a_house_without_anything_agrees(redis: Redis) -> None:
@@ -398,6 +429,20 @@ FAULTS: list[tuple[str, Fault, set[str], set[str]]] = [
         lambda house: let_pass(3000, house.held.hold_id),
         {"a seat is still reserved though its time is over", "a hold has not ended though its time is over"},
         set(),
+    ),
+    (
+        "a hold renewed past its cap",
+        lambda house: Hold.objects.filter(pk=house.released.hold_id).update(max_expires_at=F("expires_at") - HOUR),
+        {PAST_THE_CAP},
+        {PAST_THE_CAP},
+    ),
+    (
+        "a hold renewed past its cap after a decline",
+        lambda house: Hold.objects.filter(pk=house.overtaken.hold_id).update(
+            expires_at=timezone.now() + 24 * HOUR, max_expires_at=timezone.now() + HOUR
+        ),
+        {PAST_THE_CAP, "a seat was taken over before its hold's time was over"},
+        {PAST_THE_CAP, "a seat was taken over before its hold's time was over"},
     ),
     (
         "a payment long over",

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from seating.models import Seat, SeatStatus, Showtime, ShowtimeSales
-from seating.services import cancel_showtime, resume_sales, stop_sales
+from seating.models import BlockReason, Seat, SeatStatus, Showtime, ShowtimeSales
+from seating.selectors import seat_map as seat_maps
+from seating.services import block_seats, cancel_showtime, resume_sales, stop_sales, unblock_seats
 from tests.factories import HoldFactory, make_showtime
 from tests.seating.api.conftest import bearer
 from tests.support.api import ApiClient
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.django_db
 
 def status(client: ApiClient, showtime: Showtime, **headers: str) -> Any:
     return client.ask("GET", f"showtimes/{showtime.pk}/seats/status", **headers)
+
+
+def since(client: ApiClient, showtime: Showtime, version: int, **headers: str) -> Any:
+    return client.ask("GET", f"showtimes/{showtime.pk}/seats/status?since={version}", **headers)
 
 
 def lock(client: ApiClient, showtime: Showtime, *seats: str) -> Any:
@@ -152,6 +157,123 @@ class TestTag:
     @pytest.mark.parametrize("known", ["", "x", '"', 'W/"', "\x00", "é", '"1"' * 5000])
     def test_nonsense_is_no_tag(self, showtime: Showtime, nobody: ApiClient, known: str) -> None:
         assert status(nobody, showtime, If_None_Match=known).status_code == 200
+
+
+class TestSince:
+    """The changes alone, for who knows the seats at an older version."""
+
+    def test_the_changes_lead_to_the_whole(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient, other: ApiClient
+    ) -> None:
+        """Snapshot and changes make the snapshot, for everybody and from every version."""
+        clients = (nobody, guest, other)
+        maps = [{client: status(client, showtime).json() for client in clients}]
+        for change in (
+            lambda: lock(guest, showtime, "A1", "A2"),
+            lambda: lock(other, showtime, "B1"),
+            lambda: guest.ask("DELETE", f"showtimes/{showtime.pk}/seats/unlock", {"seats": ["A1"]}),
+            lambda: block_seats(showtime_id=showtime.pk, codes=["C1"], reason=BlockReason.HOUSE_SEAT),
+            lambda: guest.ask("DELETE", f"showtimes/{showtime.pk}/seats/unlock", {}),
+            lambda: unblock_seats(showtime_id=showtime.pk, codes=["C1"]),
+        ):
+            change()
+            now = {client: status(client, showtime).json() for client in clients}
+            maps.append(now)
+            for then in maps:
+                for client in clients:
+                    news = since(client, showtime, then[client]["version"]).json()
+                    assert then[client]["seats"] | news["changes"] == now[client]["seats"]
+                    assert (news["from_version"], news["version"]) == (then[client]["version"], now[client]["version"])
+                    assert (news["hold"] is None) == (now[client]["hold"] is None)
+
+    def test_has_the_seats_that_changed_and_no_others(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient
+    ) -> None:
+        hold = lock(guest, showtime, "A1", "A2")
+        guest.ask("DELETE", f"showtimes/{showtime.pk}/seats/unlock", {"seats": ["A2"]})
+
+        strangers, own = since(nobody, showtime, 0).json(), since(guest, showtime, 1).json()
+
+        assert strangers.keys() == {
+            *(
+                "showtime_id",
+                "from_version",
+                "version",
+                "server_time",
+                "on_sale",
+                "cancelled",
+                "viewers",
+                "changes",
+                "hold",
+            )
+        }
+        assert strangers["changes"] == {"A1": "locked", "A2": "available"}
+        assert own["changes"] == {"A2": "available"}
+        assert (own["hold"]["hold_id"], strangers["hold"]) == (hold["hold_id"], None)
+        assert since(guest, showtime, 0).json()["changes"]["A1"] == "selected"
+
+    def test_nothing_has_changed(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+        assert since(nobody, showtime, 0).json()["changes"] == {}
+        lock(guest, showtime, "A1")
+
+        for client in (nobody, guest):
+            answer = since(client, showtime, 1).json()
+            assert (answer["from_version"], answer["version"], answer["changes"]) == (1, 1, {})
+
+    def test_tells_of_the_sale(self, showtime: Showtime, nobody: ApiClient) -> None:
+        stop_sales(showtime_id=showtime.pk)
+
+        assert since(nobody, showtime, 0).json()["on_sale"] is False
+
+    def test_what_was_too_long_ago_is_answered_in_full(
+        self, showtime: Showtime, nobody: ApiClient, guest: ApiClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(seat_maps, "MOST_VERSIONS", 2)
+        for seat in ("A1", "A2", "A3"):
+            lock(guest, showtime, seat)
+
+        assert since(nobody, showtime, 1).json()["changes"] == {"A2": "locked", "A3": "locked"}
+        for version in (0, 4, 2**63 - 1):
+            answer = since(nobody, showtime, version)
+            assert answer.json()["seats"] == status(nobody, showtime).json()["seats"]
+            assert "changes" not in answer.json()
+
+    def test_its_tag_is_that_of_the_state(self, showtime: Showtime, nobody: ApiClient, guest: ApiClient) -> None:
+        lock(guest, showtime, "A1")
+        for client in (nobody, guest):
+            whole = status(client, showtime)
+            for version in (0, 1, 99):
+                answer = since(client, showtime, version)
+                assert (answer["ETag"], answer["Cache-Control"]) == (whole["ETag"], "private, no-cache")
+                for known in (whole["ETag"], "*"):
+                    again = since(client, showtime, version, If_None_Match=known)
+                    assert (again.status_code, again.content) == (304, b"")
+                    assert (again["ETag"], again["Cache-Control"]) == (whole["ETag"], "private, no-cache")
+            lock(guest, showtime, "A2")
+            assert since(client, showtime, 1, If_None_Match=whole["ETag"]).json()["changes"]
+            guest.ask("DELETE", f"showtimes/{showtime.pk}/seats/unlock", {"seats": ["A2"]})
+
+    @pytest.mark.parametrize("version", ["x", "-1", "1.5", "1e3", "%00", "9" * 5000, str(2**63)])
+    def test_nonsense(self, showtime: Showtime, nobody: ApiClient, version: str) -> None:
+        answer = nobody.ask("GET", f"showtimes/{showtime.pk}/seats/status?since={version}")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_data")
+
+    def test_of_no_showtime(self, nobody: ApiClient) -> None:
+        for headers in ({}, {"If_None_Match": "*"}):
+            assert nobody.ask("GET", "showtimes/999999999/seats/status?since=0", **headers).status_code == 404
+
+    def test_a_showtime_that_was_never_used(self, showtime: Showtime, nobody: ApiClient) -> None:
+        Seat.objects.filter(showtime=showtime).delete()
+        ShowtimeSales.objects.filter(showtime=showtime).delete()
+
+        assert since(nobody, showtime, 0).json()["changes"] == {}
+        assert len(since(nobody, showtime, 1).json()["seats"]) == 18
+
+    def test_the_bearer_of_a_hold_sees_that_hold(self, showtime: Showtime, guest: ApiClient) -> None:
+        phone = bearer(lock(guest, showtime, "A1")["hold_token"])
+
+        assert since(phone, showtime, 0).json()["changes"] == {"A1": "selected"}
 
 
 class TestTheBearerOfAHold:

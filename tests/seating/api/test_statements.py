@@ -57,6 +57,18 @@ class TestStatus:
         with statements(2):
             assert guest.ask("GET", path, If_None_Match=tag).status_code == 304
 
+    def test_since_a_version(self, nobody: ApiClient, guest: ApiClient, showtime: Showtime, path: str) -> None:
+        """One statement says whether there is news, and which; where that is too long ago, another one says all."""
+        lock(guest, showtime, "A1")
+        for client, asking in ((nobody, 0), (guest, 1)):
+            with statements(asking + 1):
+                answer = client.ask("GET", f"{path}?since=0")
+            assert "changes" in answer.json()
+            with statements(asking + 1):
+                assert client.ask("GET", f"{path}?since=1", If_None_Match=answer["ETag"]).status_code == 304
+            with statements(asking + 2):
+                assert "seats" in client.ask("GET", f"{path}?since=99").json()
+
     def test_of_the_bearer_of_a_hold(self, guest: ApiClient, showtime: Showtime, path: str) -> None:
         phone = bearer(lock(guest, showtime, "A1").json()["hold_token"])
         with statements(3):

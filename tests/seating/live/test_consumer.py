@@ -326,7 +326,7 @@ def test_whoever_does_not_read_is_closed(showtime: Showtime, monkeypatch: pytest
             (viewer,) = hubs.hub()._audiences[showtime.pk].viewers
             for _ in range(viewers.MAX_WAITING + 1):
                 viewer.tell("{}")
-            assert await client.closing_code() == consumers.TRY_AGAIN_LATER
+            assert await client.closing_code() == viewers.TRY_AGAIN_LATER
 
     scene()
 

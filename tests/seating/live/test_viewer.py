@@ -11,12 +11,14 @@ from seating.events import SeatsChanged
 from seating.identity import Claimant
 from seating.live import viewer as viewers
 from seating.live.frames import Stretch
+from seating.live.sessions import ShownSession
 from seating.live.viewer import Viewer
 
 
 @dataclasses.dataclass
 class Nobody:
     claimant: Claimant | None = None
+    session: ShownSession | None = None
 
 
 def stretch(version: int, showtime_id: int = 1) -> Stretch:
@@ -44,7 +46,7 @@ def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
         viewer.show(showtime_id=1, version=0, text='{"event": "snapshot"}')
         for version in range(1, 1001):
             viewer.lead_on(stretch(version))
-            viewer.beat(1, json.dumps({"event": "heartbeat", "data": {"version": version}}))
+        viewer.beat(1, json.dumps({"event": "heartbeat", "data": {"version": 1000}}))
         return await written(viewer)
 
     snapshot, changed, heartbeat = asyncio.run(scene())
@@ -94,8 +96,62 @@ def test_whoever_never_reads_is_let_go() -> None:
         viewer = Viewer(Nobody())
         for _ in range(viewers.MAX_WAITING):
             viewer.tell("{}")
-        before = viewer.overflowed.is_set()
+        before = viewer.dropped.is_set()
         viewer.tell("{}")
-        return before, viewer.overflowed.is_set(), len(viewer._line)
+        return before, viewer.dropped.is_set(), len(viewer._line)
 
     assert asyncio.run(scene()) == (False, True, viewers.MAX_WAITING)
+
+
+def test_what_waits_is_bounded_in_length_too() -> None:
+    async def scene() -> None:
+        viewer = Viewer(Nobody())
+        text = "x" * (viewers.MAX_WAITING_LENGTH // 2)
+        for _ in range(3):
+            # What has been written makes room.
+            viewer.tell(text)
+            assert viewer._next() == (text,)
+        viewer.tell(text)
+        viewer.tell(text)
+        assert not viewer.dropped.is_set()
+        viewer.tell("{}")
+        assert viewer.dropped.is_set()
+        assert viewer._line_length == viewers.MAX_WAITING_LENGTH
+
+    asyncio.run(scene())
+
+
+def test_one_long_frame_is_no_backlog() -> None:
+    async def scene() -> None:
+        viewer = Viewer(Nobody())
+        viewer.show(showtime_id=1, version=0, text="x" * (viewers.MAX_WAITING_LENGTH + 1))
+        assert not viewer.dropped.is_set()
+
+    asyncio.run(scene())
+
+
+def test_whoever_takes_nothing_between_two_heartbeats_is_let_go() -> None:
+    """Changes are merged and never overflow: without this, such a socket would stay for ever."""
+
+    async def scene() -> None:
+        reader, sleeper = Viewer(Nobody()), Viewer(Nobody())
+        for _ in range(2):
+            for viewer in (reader, sleeper):
+                viewer.beat(1, "{}")
+                viewer.beat(2, "{}")
+            assert await written(reader) == [{}, {}]
+        assert not reader.dropped.is_set()
+        assert sleeper.dropped.is_set()
+        assert sleeper.drop_code == viewers.TRY_AGAIN_LATER
+
+    asyncio.run(scene())
+
+
+def test_the_first_reason_counts() -> None:
+    async def scene() -> int:
+        viewer = Viewer(Nobody())
+        viewer.drop(viewers.POLICY_VIOLATION)
+        viewer.drop(viewers.TRY_AGAIN_LATER)
+        return viewer.drop_code
+
+    assert asyncio.run(scene()) == viewers.POLICY_VIOLATION
