@@ -1,4 +1,4 @@
-"""A browser that has picked seats."""
+"""A browser that has picked seats, and whoever verifies without waiting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.test import Client
 from cinebook.core.models import User
 from seating.identity import GUEST_KEY
 from seating.models import Hold, Holder, Showtime
+from seating.selectors import second_look
 from seating.services import hold_seats, user_holder
 from tests.factories import make_showtime
 
@@ -24,6 +25,15 @@ def ada() -> User:
 @pytest.fixture
 def showtime() -> Showtime:
     return make_showtime()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else is at work, so whatever differs need not be waited for; but Redis is, however slow it is here."""
+    monkeypatch.setattr(second_look, "PATIENCE_SECONDS", 0.02)
+    for patience in ("cinebook.core.redis.ANSWER_SECONDS", "cinebook.core.redis.SLOW_SECONDS"):
+        monkeypatch.setattr(patience, 20.0)
+    monkeypatch.setattr("seating.locks.mending.MEND_SECONDS", 20.0)
 
 
 def guest_of(client: Client) -> Holder:

@@ -14,22 +14,13 @@ from redis import Redis
 
 from bookings.services import verifying
 from seating.models import Seat, SeatHold, ShowtimeSales
-from seating.selectors import comparison, second_look
+from seating.selectors import comparison
 from seating.selectors.holds import HeldSeats
 from seating.services import release_seats
 from tests.factories import make_showtime
 from tests.support.asking import NOWHERE, somebody_holds
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf")]
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else is at work, so whatever differs need not be waited for; but Redis is, however slow it is here."""
-    monkeypatch.setattr(second_look, "PATIENCE_SECONDS", 0.02)
-    for patience in ("cinebook.core.redis.ANSWER_SECONDS", "cinebook.core.redis.SLOW_SECONDS"):
-        monkeypatch.setattr(patience, 20.0)
-    monkeypatch.setattr("seating.locks.mending.MEND_SECONDS", 20.0)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("deaf", "hasty")]
 
 
 @pytest.fixture
