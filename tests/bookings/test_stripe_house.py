@@ -18,16 +18,13 @@ from seating.models import Hold, Showtime
 from tests.bookings.conftest import buying, checkout_of, hold_as_guest
 from tests.bookings.payments.conftest import server, stripe
 from tests.support.asking import refused
-from tests.support.buying import assert_bought_right, close_window, let_try_again, now
+from tests.support.buying import CONFIRMED, GIVEN_UP, PENDING, assert_bought_right, close_window, let_try_again, now
 from tests.support.stripe_server import StripeServer
 
 __all__ = ["server", "stripe"]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("stripe")]
 
-PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
-CANCELLED = (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
 WEBHOOK = "/api/v1/payments/stripe/webhook"
 
 
@@ -219,7 +216,7 @@ class TestComingBack:
         answer = client.get(f"/payments/{booking.reference}/given-up/", follow=True)
         assert answer.redirect_chain[-1][0] == checkout_of(hold)
         assert "Your seats are still held" in text(answer)
-        assert now(booking) == CANCELLED
+        assert now(booking) == GIVEN_UP
         server.do(session(booking), "pay")
         assert captured(server, booking) == (0, 0)
         client.post(checkout_of(hold), buying())

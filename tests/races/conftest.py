@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.rivals import kept_threads
-from tests.support.sale_fixtures import ada, ben, either_way, events, provider, showtime, without_redis
+from tests.support.sale_fixtures import ada, ben, either_way, events, pending, provider, showtime, without_redis
 
-__all__ = ["ada", "ben", "either_way", "events", "provider", "showtime", "threads", "without_redis"]
+__all__ = ["ada", "ben", "either_way", "events", "pending", "provider", "showtime", "threads", "without_redis"]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,9 @@ from seating.models import Holder, Seat, SeatHold, SeatStatus, Showtime
 from seating.services import HoldAnswer, expire_holds, sale_changes
 from tests.support.asking import extend, hold, refused, release, seat
 from tests.support.buying import (
+    CONFIRMED,
+    EXPIRED,
+    REFUNDED,
     FlakyDemo,
     assert_bought_right,
     assert_money_adds_up,
@@ -39,16 +42,6 @@ from tests.support.passing_time import run_out
 from tests.support.rivals import DEADLINE, Work, in_background, in_line, race, rows_locked, wait_for_waiters
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
-EXPIRED = (BookingStatus.EXPIRED, PaymentStatus.CANCELLED)
-REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    """A booking of A1 and A2 that waits on the provider's page."""
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
 
 
 class TestPayAndExpire:

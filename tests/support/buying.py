@@ -34,6 +34,15 @@ from tests.support.passing_time import run_out
 
 CONTACT = Contact(name="Ada Example", email="ada@example.org")
 
+# How a booking and its payment stand, as `now` tells it.
+PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
+CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
+DECLINED = (BookingStatus.CANCELLED, PaymentStatus.DECLINED)
+GIVEN_UP = (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
+EXPIRED = (BookingStatus.EXPIRED, PaymentStatus.CANCELLED)
+REFUND_DUE = (BookingStatus.REFUND_DUE, PaymentStatus.REFUND_DUE)
+REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
+
 
 def purchase(token: str = "", attendees: Collection[Attendee] = (), **given: Any) -> Purchase:
     return Purchase(**{"provider": "demo", "token": token, "contact": CONTACT, "attendees": tuple(attendees), **given})

@@ -1,4 +1,4 @@
-"""A showtime, some people, a provider that can be away, an ear for events, and a Redis that can be away."""
+"""A showtime, some people and what they bought, an ear for events, and a provider and a Redis that can be away."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 from pytest_django import Settings
 
 from bookings import payments
+from bookings.models import Booking
 from seating.models import Holder, Showtime
 from tests import factories
-from tests.support.asking import NOWHERE
-from tests.support.buying import FlakyDemo
+from tests.support.asking import NOWHERE, hold
+from tests.support.buying import FlakyDemo, buy
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,18 @@ def ada() -> Holder:
 def ben() -> Holder:
     """A user."""
     return factories.HolderFactory(guest_key=None, user=factories.UserFactory())
+
+
+@pytest.fixture
+def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
+    """A booking of A1 and A2 that waits on the provider's page."""
+    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
+
+
+@pytest.fixture
+def bought(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
+    """A booking of A1 and A2 that is paid."""
+    return buy(hold(showtime, ada, "A1", "A2").hold).booking
 
 
 @pytest.fixture

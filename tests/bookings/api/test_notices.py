@@ -16,12 +16,10 @@ from bookings.services import cancel_booking
 from cinebook.core.rest import MAX_BODY
 from seating.models import Holder, Showtime
 from tests.support.asking import hold
-from tests.support.buying import assert_bought_right, books, buy, now
+from tests.support.buying import PENDING, assert_bought_right, books, buy, now
 from tests.support.rivals import rows_locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
 
 
 @pytest.fixture

@@ -1,3 +1,3 @@
-from tests.support.sale_fixtures import ada, ben, events, provider, showtime, without_redis
+from tests.support.sale_fixtures import ada, ben, bought, events, pending, provider, showtime, without_redis
 
-__all__ = ["ada", "ben", "events", "provider", "showtime", "without_redis"]
+__all__ = ["ada", "ben", "bought", "events", "pending", "provider", "showtime", "without_redis"]

@@ -12,6 +12,9 @@ from cinebook.core.errors import ErrorCode
 from seating.models import Hold, Holder, Showtime
 from tests.support.asking import hold, refused
 from tests.support.buying import (
+    CONFIRMED,
+    GIVEN_UP,
+    PENDING,
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
@@ -25,15 +28,6 @@ from tests.support.buying import (
 from tests.support.rivals import rows_locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
-CANCELLED = (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
 
 
 def let_ask_again(booking: Booking) -> None:
@@ -144,7 +138,7 @@ class TestTheTicker:
 class TestGivingUp:
     def test_leaves_the_hold_to_be_paid_in_another_way(self, showtime: Showtime, ada: Holder, pending: Booking) -> None:
         given_up = give_up_payment(holder_id=ada.pk, reference=pending.reference)
-        assert (given_up.status, now(pending)) == (BookingStatus.CANCELLED, CANCELLED)
+        assert (given_up.status, now(pending)) == (BookingStatus.CANCELLED, GIVEN_UP)
         held = Hold.objects.get()
         assert not held.paying
         again = buy(hold(showtime, ada, "A1").hold).booking

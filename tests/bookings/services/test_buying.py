@@ -21,6 +21,7 @@ from seating.services import begin_payment, selling
 from tests.factories import BookingFactory, PaymentFactory
 from tests.support.asking import extend, held_codes, hold, refused, release, seat
 from tests.support.buying import (
+    CONFIRMED,
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
@@ -35,7 +36,6 @@ from tests.support.ledger import assert_sound
 from tests.support.passing_time import let_pass, run_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
 
 
 class TestSuccess:

@@ -25,6 +25,10 @@ from seating.models import Hold, HoldEnd, Holder, SeatEvent, SeatStatus, Showtim
 from seating.selectors.holds import own_hold
 from tests.support.asking import hold, refused, seat
 from tests.support.buying import (
+    CONFIRMED,
+    GIVEN_UP,
+    REFUND_DUE,
+    REFUNDED,
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
@@ -38,21 +42,6 @@ from tests.support.buying import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
-GIVEN_UP = (BookingStatus.CANCELLED, PaymentStatus.CANCELLED)
-REFUND_DUE = (BookingStatus.REFUND_DUE, PaymentStatus.REFUND_DUE)
-REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
-
-
-@pytest.fixture
-def bought(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold).booking
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
 
 
 def cancel(booking: Booking) -> Booking:

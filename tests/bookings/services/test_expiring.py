@@ -20,6 +20,8 @@ from seating.models import Hold, HoldEnd, Holder, SeatStatus, Showtime
 from seating.services import expire_holds
 from tests.support.asking import hold, refused, seat
 from tests.support.buying import (
+    EXPIRED,
+    PENDING,
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
@@ -32,14 +34,6 @@ from tests.support.buying import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
-EXPIRED = (BookingStatus.EXPIRED, PaymentStatus.CANCELLED)
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
 
 
 def test_nothing_happens_before_the_window_is_over(

@@ -33,16 +33,6 @@ from tests.support.buying import FlakyDemo, buy, capture_silently, close_window,
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def bought(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold).booking
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder, provider: FlakyDemo) -> Booking:
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
-
-
 def written() -> list[str]:
     """Return which mails were written, in order."""
     return [effect.arguments["mail"] for effect in Effect.objects.filter(name=MAIL).order_by("pk")]

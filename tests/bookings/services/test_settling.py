@@ -19,6 +19,11 @@ from seating.selectors.holds import live_hold, own_hold
 from tests import factories
 from tests.support.asking import hold, refused, release, seat
 from tests.support.buying import (
+    CONFIRMED,
+    DECLINED,
+    EXPIRED,
+    PENDING,
+    REFUNDED,
     FlakyDemo,
     assert_bought_right,
     assert_provider_agrees,
@@ -33,12 +38,6 @@ from tests.support.buying import (
 from tests.support.passing_time import run_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PENDING = (BookingStatus.PENDING, PaymentStatus.PENDING)
-CONFIRMED = (BookingStatus.CONFIRMED, PaymentStatus.CAPTURED)
-REFUNDED = (BookingStatus.REFUNDED, PaymentStatus.REFUNDED)
-EXPIRED = (BookingStatus.EXPIRED, PaymentStatus.CANCELLED)
-DECLINED = (BookingStatus.CANCELLED, PaymentStatus.DECLINED)
 
 
 def notice_of(booking: Booking, status: PaymentStatus, event_id: str = "evt_1", **other: Any) -> Notice:
@@ -57,12 +56,6 @@ def notice_of(booking: Booking, status: PaymentStatus, event_id: str = "evt_1", 
 
 def tell(booking: Booking, status: PaymentStatus, event_id: str = "evt_1", **other: Any) -> None:
     settle_payment(provider="demo", notice=notice_of(booking, status, event_id, **other))
-
-
-@pytest.fixture
-def pending(showtime: Showtime, ada: Holder) -> Booking:
-    """A booking of A1 and A2 that waits on the provider's page."""
-    return buy(hold(showtime, ada, "A1", "A2").hold, "stall").booking
 
 
 class TestThePageOfTheProvider:
