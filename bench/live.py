@@ -46,7 +46,7 @@ from redis import Redis  # noqa: E402
 from bench.live_yardstick import CHANNEL  # noqa: E402
 from bench.viewers import Arrivals, Crowds, running_crowds  # noqa: E402
 from cinebook.engines.procfile import commands  # noqa: E402
-from cinebook.engines.throwaway import running_engines  # noqa: E402
+from cinebook.engines.throwaway import Engines, running_engines  # noqa: E402
 
 PROCESSES = 2
 OPENS_WITHIN = 60.0
@@ -79,6 +79,12 @@ class Server:
         """Return the bytes that its web processes have for themselves."""
         return sum(worker.memory_full_info().uss for worker in self.workers())
 
+    def largest_showtimes(self) -> tuple[int, int]:
+        """Return the two showtimes on sale with the most free seats, the larger first."""
+        listed = [row for row in self.ask("GET", "showtimes?page_size=200")["results"] if row["on_sale"]]
+        largest = sorted(listed, key=lambda row: -row["available_seats"])
+        return largest[0]["id"], largest[1]["id"]
+
     def ask(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
         """Return the answer to a request."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -88,15 +94,44 @@ class Server:
             return json.load(answer)
 
 
+def environment_of_house(engines: Engines, folder: Path) -> dict[str, str]:
+    """Return the environment of a demo cinema that lets everybody do as much as they can.
+
+    Args:
+        folder: an empty one, for its data and its log.
+    """
+    return {
+        **os.environ,
+        **engines.environment,
+        "CINEBOOK_DATA_DIR": str(folder),
+        "SECRET_KEY": "a benchmark has no secrets, but a key must be long",
+        "DEMO_CINEMA": "on",
+        "RATE_LIMITS": "off",
+    }
+
+
 @contextmanager
-def running(application: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run an application as the Procfile runs CineBook, for as long as the context lasts."""
+def running_house(environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run CineBook with a demo cinema, for as long as the context lasts."""
+    prepare = [sys.executable, "manage.py", "prepare"]
+    subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - its own
+    with running("cinebook.asgi:application", environment) as server:
+        yield server
+
+
+@contextmanager
+def running(application: str, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run an application as the Procfile runs CineBook, for as long as the context lasts.
+
+    Args:
+        environment: with the addresses of the engines, and in `CINEBOOK_DATA_DIR` the folder of the log.
+    """
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         port = str(place.getsockname()[1])
-    words = {"HOST": "127.0.0.1", "PORT": port, "WEB_WORKERS": str(PROCESSES), "CINEBOOK_DATA_DIR": str(folder)}
+    words = {**environment, "HOST": "127.0.0.1", "PORT": port, "WEB_WORKERS": str(PROCESSES)}
     web = [word.replace("cinebook.asgi:application", application) for word in commands(ROOT / "Procfile", words)["web"]]
-    with (folder / "log").open("ab") as log:
+    with (Path(environment["CINEBOOK_DATA_DIR"]) / "log").open("ab") as log:
         process = psutil.Popen([sys.executable, "-m", *web], cwd=ROOT, env=environment, stdout=log, stderr=log)
     server = Server(process, f"127.0.0.1:{port}")
     try:
@@ -230,10 +265,10 @@ def seen_by_all(crowds: Crowds, *, pause: float) -> list[float]:
 # --- The two servers -------------------------------------------------------------------------------------------------
 
 
-def of_yardstick(chosen: argparse.Namespace, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def of_yardstick(chosen: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
     """Measure the server that only writes frames."""
     with (
-        running("bench.live_yardstick:application", folder, environment) as server,
+        running("bench.live_yardstick:application", environment) as server,
         running_crowds(server.host, 1, viewers=chosen.viewers) as crowds,
         Redis.from_url(environment["REDIS_URL"]) as redis,
     ):
@@ -257,14 +292,10 @@ def of_yardstick(chosen: argparse.Namespace, folder: Path, environment: Mapping[
         }
 
 
-def of_cinebook(chosen: argparse.Namespace, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
     """Measure CineBook."""
-    prepare = [sys.executable, "manage.py", "prepare"]
-    subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - its own
-    with running("cinebook.asgi:application", folder, environment) as server:
-        listed = server.ask("GET", "showtimes?page_size=200")["results"]
-        showtimes = sorted((row for row in listed if row["on_sale"]), key=lambda row: row["available_seats"])
-        showtime, other = showtimes[-1]["id"], showtimes[-2]["id"]
+    with running_house(environment) as server:
+        showtime, other = server.largest_showtimes()
         # What a process makes once is made before its memory is looked at.
         with running_crowds(server.host, showtime, viewers=20):
             nobody = {"nobody": idle(server, min(chosen.idle, 10))}
@@ -353,17 +384,10 @@ def main() -> int:
 
     result: dict[str, Any] = {"machine": machine(), "viewers": chosen.viewers, "processes": PROCESSES}
     with running_engines() as engines, tempfile.TemporaryDirectory() as folder:
-        environment = {
-            **os.environ,
-            **engines.environment,
-            "CINEBOOK_DATA_DIR": folder,
-            "SECRET_KEY": "a benchmark has no secrets, but a key must be long",
-            "DEMO_CINEMA": "on",
-            "RATE_LIMITS": "off",
-        }
-        before = of_yardstick(chosen, Path(folder), environment)
-        result["cinebook"] = of_cinebook(chosen, Path(folder), environment)
-        result["yardstick"] = [before, of_yardstick(chosen, Path(folder), environment)]
+        environment = environment_of_house(engines, Path(folder))
+        before = of_yardstick(chosen, environment)
+        result["cinebook"] = of_cinebook(chosen, environment)
+        result["yardstick"] = [before, of_yardstick(chosen, environment)]
     result["calm_ratio"] = ratios(result["cinebook"], result["yardstick"])
     text = json.dumps(rounded(result), indent=2)
     print(text)

@@ -76,6 +76,6 @@ def test_a_crowd_sees_what_somebody_presses(house: House) -> None:
 def test_the_yardstick_is_measured_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.live.LAST_SECONDS", 0.5)
     chosen = argparse.Namespace(viewers=5, rate=20, seconds=0.2, rush=50, rush_seconds=0.2)
-    figures = of_yardstick(chosen, tmp_path, dict(os.environ))
+    figures = of_yardstick(chosen, {**os.environ, "CINEBOOK_DATA_DIR": str(tmp_path)})
 
     assert [(figures[kind]["changes"], figures[kind]["missed"]) for kind in ("calm", "rush")] == [(4, 0), (10, 0)]
