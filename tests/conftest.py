@@ -10,6 +10,7 @@ from django.test import Client, TransactionTestCase
 from redis import Redis
 
 from tests import settings as own
+from tests.browser.house import House, running_house
 from tests.factories import UserFactory
 from tests.support.cleaning import delete_everything
 from tests.support.clock import Clock
@@ -65,6 +66,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens to the events."""
     monkeypatch.setattr("seating.services.announcing.broadcast.send", [].append)
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The real server, sockets and all, with a demo cinema; each test takes showtimes of its own."""
+    with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
 
 
 @pytest.fixture

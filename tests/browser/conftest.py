@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.house import House, running_house
-
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -41,10 +39,3 @@ def chromium() -> Iterator[Browser]:
             browser.close()
             if before is None:
                 del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The real server, sockets and all, with a demo cinema; each test takes showtimes of its own."""
-    with running_house(tmp_path_factory.mktemp("house")) as running:
-        yield running

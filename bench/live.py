@@ -1,0 +1,409 @@
+"""How quickly, and at which cost, a change reaches a thousand viewers of one showtime.
+
+    .venv/bin/python bench/live.py     # some minutes, on a machine that has nothing else to do
+    .venv/bin/python bench/live.py --viewers 50 --seconds 5 --rush-seconds 5 --idle 3     # to see that it works
+
+It starts a house of its own, with the web processes of the Procfile, and in the same run, before and after it, a server
+that only writes one prepared frame to each socket (`live_yardstick.py`). Both are measured in the same way:
+
+- `calm`: changes that come alone, a few a second: published → first, median and last viewer, and CPU per change.
+- `rush`: so many changes a second, for as long as `--rush-seconds`: is the last second as quick as the first?
+- `idle`: memory and CPU for viewers at whom nothing happens, over nobody at all.
+- `pressed`: with fewer viewers, from the request for a hold until the seat is `locked` at the viewers, all of them.
+
+What it says of speed is true for one machine at one time: only the ratios of one run can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import os
+import platform
+import random
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+import psutil  # noqa: E402 - the path comes first
+from redis import Redis  # noqa: E402
+
+from bench.live_yardstick import CHANNEL  # noqa: E402
+from bench.viewers import Arrivals, Crowds, running_crowds  # noqa: E402
+from cinebook.engines.procfile import commands  # noqa: E402
+from cinebook.engines.throwaway import Engines, running_engines  # noqa: E402
+
+PROCESSES = 2
+OPENS_WITHIN = 60.0
+# How long the last change may take to reach the last viewer before it counts as lost.
+LAST_SECONDS = 2.0
+# What one change of the yardstick says.
+CHANGE = {"showtime_id": 1, "from_version": 0, "version": 0, "changes": {"A5": "locked"}}
+
+Published = Sequence[tuple[int, float]]
+Press = Callable[[float, float], Published]
+
+
+@dataclasses.dataclass
+class Server:
+    """A server that runs, whichever."""
+
+    process: psutil.Process
+    host: str
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its web processes."""
+        return self.process.children(recursive=True)
+
+    def cpu_seconds(self) -> float:
+        """Return what its web processes have used."""
+        times = [worker.cpu_times() for worker in self.workers()]
+        return sum(spent.user + spent.system for spent in times)
+
+    def memory(self) -> int:
+        """Return the bytes that its web processes have for themselves."""
+        return sum(worker.memory_full_info().uss for worker in self.workers())
+
+    def largest_showtimes(self) -> tuple[int, int]:
+        """Return the two showtimes on sale with the most free seats, the larger first."""
+        listed = [row for row in self.ask("GET", "showtimes?page_size=200")["results"] if row["on_sale"]]
+        largest = sorted(listed, key=lambda row: -row["available_seats"])
+        return largest[0]["id"], largest[1]["id"]
+
+    def ask(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+        """Return the answer to a request."""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://{self.host}/api/v1/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - its own server
+            return json.load(answer)
+
+
+def environment_of_house(engines: Engines, folder: Path) -> dict[str, str]:
+    """Return the environment of a demo cinema that lets everybody do as much as they can.
+
+    Args:
+        folder: an empty one, for its data and its log.
+    """
+    return {
+        **os.environ,
+        **engines.environment,
+        "CINEBOOK_DATA_DIR": str(folder),
+        "SECRET_KEY": "a benchmark has no secrets, but a key must be long",
+        "DEMO_CINEMA": "on",
+        "RATE_LIMITS": "off",
+    }
+
+
+@contextmanager
+def running_house(environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run CineBook with a demo cinema, for as long as the context lasts."""
+    prepare = [sys.executable, "manage.py", "prepare"]
+    subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - its own
+    with running("cinebook.asgi:application", environment) as server:
+        yield server
+
+
+@contextmanager
+def running(application: str, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run an application as the Procfile runs CineBook, for as long as the context lasts.
+
+    Args:
+        environment: with the addresses of the engines, and in `CINEBOOK_DATA_DIR` the folder of the log.
+    """
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = str(place.getsockname()[1])
+    words = {**environment, "HOST": "127.0.0.1", "PORT": port, "WEB_WORKERS": str(PROCESSES)}
+    web = [word.replace("cinebook.asgi:application", application) for word in commands(ROOT / "Procfile", words)["web"]]
+    with (Path(environment["CINEBOOK_DATA_DIR"]) / "log").open("ab") as log:
+        process = psutil.Popen([sys.executable, "-m", *web], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    server = Server(process, f"127.0.0.1:{port}")
+    try:
+        _wait_until_open(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_open(server: Server) -> None:
+    deadline = time.monotonic() + OPENS_WITHIN
+    while True:
+        try:
+            server.ask("GET", "health")
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+# --- What is measured ------------------------------------------------------------------------------------------------
+
+
+def reach(published: Published, arrivals: Arrivals, viewers: int) -> dict[str, Any]:
+    """Return how long changes took to the first, the middle and the last viewer, in milliseconds, and how many missed.
+
+    Args:
+        published: each version and when it went out.
+        arrivals: when the frames came, by the versions from which and to which they lead; a frame may hold several.
+        viewers: how many there are.
+    """
+    frames: dict[int, list[float]] = {}
+    for (begin, end), times in arrivals.items():
+        for version in range(begin + 1, end + 1):
+            frames.setdefault(version, []).extend(times)
+    waits = [sorted(at - went for at in frames.get(version, [])) for version, went in published]
+    seen = [wait for wait in waits if wait]
+    if not seen:
+        raise RuntimeError("nobody saw any change")
+    lasts = [wait[-1] * 1000 for wait in seen]
+    second = max(1, round(len(published) / max(published[-1][1] - published[0][1], 1)))
+    return {
+        "changes": len(published),
+        "missed": sum(viewers - len(wait) for wait in waits),
+        "first_ms": statistics.median(wait[0] * 1000 for wait in seen),
+        "median_ms": statistics.median(statistics.median(wait) * 1000 for wait in seen),
+        "last_ms": statistics.median(lasts),
+        "last_p95_ms": quantile(lasts, 0.95),
+        "last_in_first_second_ms": statistics.median(lasts[:second]),
+        "last_in_last_second_ms": statistics.median(lasts[-second:]),
+    }
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that so large a share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def measured(server: Server, crowds: Crowds, press: Press, per_second: float, seconds: float) -> dict[str, Any]:
+    """Let changes come for some seconds; return how they came, and the CPU of the web processes."""
+    crowds.collect()
+    cpu, begin = server.cpu_seconds(), time.monotonic()
+    published = press(per_second, seconds)
+    time.sleep(LAST_SECONDS)
+    spent, took = server.cpu_seconds() - cpu, time.monotonic() - begin
+    figures = reach(published, crowds.collect(), crowds.viewers)
+    rate = (len(published) - 1) / (published[-1][1] - published[0][1])
+    return {
+        "per_second": rate,
+        **figures,
+        "cpu_ms_per_change": spent * 1000 / len(published),
+        "cpu_share": spent / took,
+    }
+
+
+def idle(server: Server, seconds: float) -> dict[str, float]:
+    """Return memory, and CPU over some seconds in which nothing happens."""
+    cpu = server.cpu_seconds()
+    time.sleep(seconds)
+    return {"cpu_percent": (server.cpu_seconds() - cpu) / seconds * 100, "memory_mib": server.memory() / 2**20}
+
+
+def pressed(server: Server, showtime: int, crowds: Crowds, *, per_second: float, seconds: float) -> dict[str, float]:
+    """Return how long it takes from the request for a hold to the viewers, in milliseconds.
+
+    One buyer holds and lets go in turn; the holds count. Viewers are in all web processes, so some of them are in
+    another than the one that answers.
+    """
+    token = server.ask("POST", "auth/guest", {})["access"]
+    base = f"showtimes/{showtime}/seats"
+    codes = [code for code, status in server.ask("GET", f"{base}/status")["seats"].items() if status == "available"]
+    crowds.collect()
+    waits: list[float] = []
+    presses = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        went = time.monotonic()
+        server.ask("POST", f"{base}/lock", {"seats": [random.choice(codes)]}, token)
+        presses += 1
+        waits += [at - went for at in seen_by_all(crowds, pause=0.5 / per_second)]
+        server.ask("DELETE", f"{base}/unlock", {}, token)
+        seen_by_all(crowds, pause=0.5 / per_second)
+    milliseconds = [wait * 1000 for wait in waits]
+    return {
+        "viewers": crowds.viewers,
+        "missed": presses * crowds.viewers - len(waits),
+        "median_ms": statistics.median(milliseconds),
+        "p95_ms": quantile(milliseconds, 0.95),
+        "most_ms": max(milliseconds),
+    }
+
+
+def seen_by_all(crowds: Crowds, *, pause: float) -> list[float]:
+    """Return the instants at which the viewers saw the one change that is on its way.
+
+    Args:
+        pause: how many seconds to wait at least; more, until all have seen it or it is lost.
+    """
+    seen: list[float] = []
+    deadline = time.monotonic() + LAST_SECONDS
+    while len(seen) < crowds.viewers and time.monotonic() < deadline:
+        time.sleep(pause)
+        seen += [at for times in crowds.collect().values() for at in times]
+    return seen
+
+
+# --- The two servers -------------------------------------------------------------------------------------------------
+
+
+def of_yardstick(chosen: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Measure the server that only writes frames."""
+    with (
+        running("bench.live_yardstick:application", environment) as server,
+        running_crowds(server.host, 1, viewers=chosen.viewers) as crowds,
+        Redis.from_url(environment["REDIS_URL"]) as redis,
+    ):
+        version = 0
+
+        def press(per_second: float, seconds: float) -> Published:
+            nonlocal version
+            published, begin = [], time.monotonic()
+            for number in range(int(per_second * seconds)):
+                time.sleep(max(0, begin + number / per_second - time.monotonic()))
+                version += 1
+                change = CHANGE | {"from_version": version - 1, "version": version}
+                frame = json.dumps({"event": "seat:status:changed", "data": change}, separators=(",", ":"))
+                published.append((version, time.monotonic()))
+                redis.publish(CHANNEL, frame)
+            return published
+
+        return {
+            "calm": measured(server, crowds, press, chosen.rate, chosen.seconds),
+            "rush": measured(server, crowds, press, chosen.rush, min(chosen.rush_seconds, chosen.seconds)),
+        }
+
+
+def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Measure CineBook."""
+    with running_house(environment) as server:
+        showtime, other = server.largest_showtimes()
+        # What a process makes once is made before its memory is looked at.
+        with running_crowds(server.host, showtime, viewers=20):
+            nobody = {"nobody": idle(server, min(chosen.idle, 10))}
+        with running_crowds(server.host, showtime, viewers=chosen.viewers) as crowds:
+            watching = {"viewers": idle(server, chosen.idle)}
+            watching["memory_kib_per_viewer"] = (
+                (watching["viewers"]["memory_mib"] - nobody["nobody"]["memory_mib"]) * 1024 / (chosen.viewers - 20)
+            )
+            with running_presser(showtime, environment) as press:
+                calm = measured(server, crowds, press, chosen.rate, chosen.seconds)
+                # Heartbeats, tickers and presence go on while changes come; what the changes cost is the rest.
+                rest = 1 - watching["viewers"]["cpu_percent"] / 100 / calm["cpu_share"]
+                calm["cpu_ms_per_change_over_idle"] = calm["cpu_ms_per_change"] * rest
+                rush = measured(server, crowds, press, chosen.rush, chosen.rush_seconds)
+        with running_crowds(server.host, other, viewers=chosen.press_viewers) as crowds:
+            holds = pressed(server, other, crowds, per_second=chosen.rate, seconds=chosen.seconds)
+    return {"idle": nobody | watching, "calm": calm, "rush": rush, "pressed": holds}
+
+
+@contextmanager
+def running_presser(showtime: int, environment: Mapping[str, str]) -> Iterator[Press]:
+    """Run somebody who presses seats when told to, in a process of their own."""
+    command = [sys.executable, str(HERE / "presser.py"), str(showtime)]
+    with subprocess.Popen(  # noqa: S603 - its own
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        orders, answers = process.stdin, process.stdout
+        assert orders  # noqa: S101 - for the types
+        assert answers  # noqa: S101
+        if answers.readline() != "ready\n":
+            raise RuntimeError("the presser does not start")
+
+        def press(per_second: float, seconds: float) -> Published:
+            orders.write(json.dumps([per_second, seconds]) + "\n")
+            orders.flush()
+            published: Published = json.loads(answers.readline())
+            return published
+
+        yield press
+
+
+def ratios(cinebook: Mapping[str, Any], yardsticks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what CineBook takes in units of what the yardstick took, before and after it, on average."""
+    names = ["first_ms", "median_ms", "last_ms", "last_p95_ms", "cpu_ms_per_change"]
+    return {
+        name: cinebook["calm"][name] / statistics.mean(yardstick["calm"][name] for yardstick in yardsticks)
+        for name in names
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return where and of what this was measured."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - whichever git there is
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "commit": described.stdout.strip(),
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def main() -> int:
+    """Measure, and print what came of it; return how the process ends."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--viewers", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=5, help="of calm changes, per second")
+    parser.add_argument("--seconds", type=float, default=20, help="of calm changes")
+    parser.add_argument("--rush", type=float, default=100, help="changes per second of the rush")
+    parser.add_argument("--rush-seconds", type=float, default=60)
+    parser.add_argument("--idle", type=float, default=60, help="for how many seconds nothing happens")
+    parser.add_argument("--press-viewers", type=int, default=200)
+    parser.add_argument("--out", type=Path, help="a file for the figures, beside the console")
+    chosen = parser.parse_args()
+    if chosen.viewers <= 20:  # noqa: PLR2004 - so many are there when nobody counts
+        parser.error("more than 20 viewers are needed")
+    # A socket is a file, in the servers and in the crowd.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    result: dict[str, Any] = {"machine": machine(), "viewers": chosen.viewers, "processes": PROCESSES}
+    with running_engines() as engines, tempfile.TemporaryDirectory() as folder:
+        environment = environment_of_house(engines, Path(folder))
+        before = of_yardstick(chosen, environment)
+        result["cinebook"] = of_cinebook(chosen, environment)
+        result["yardstick"] = [before, of_yardstick(chosen, environment)]
+    result["calm_ratio"] = ratios(result["cinebook"], result["yardstick"])
+    text = json.dumps(rounded(result), indent=2)
+    print(text)
+    if chosen.out:
+        chosen.out.write_text(text + "\n")
+    return 0
+
+
+def rounded(value: Any) -> Any:
+    """Return figures as precisely as they deserve."""
+    if isinstance(value, float):
+        return float(f"{value:.3g}")
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
