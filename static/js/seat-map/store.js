@@ -137,7 +137,11 @@ export class SeatStore {
     return "applied";
   }
 
-  /** The sale has no version: what was read later is right. @param {Snapshot | Changes} read @returns {boolean} whether it has turned */
+  /**
+   * The sale has no version: what was read later is right.
+   * @param {Snapshot | Changes} read
+   * @returns {boolean} whether it has turned
+   */
   #learnSale({ server_time, on_sale, cancelled }) {
     const readAt = microseconds(server_time);
     if (readAt < this.#saleAt) return false;
