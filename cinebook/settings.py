@@ -197,6 +197,8 @@ REDIS_URL = text("REDIS_URL", _running.get("REDIS_URL") or "redis://localhost:63
 # a connection of the process's pool, and so may its tickers and the hub of its sockets.
 WEB_THREADS = whole_number("WEB_THREADS", 4, at_least=1, at_most=200)
 SOCKET_THREADS = whole_number("SOCKET_THREADS", 4, at_least=1, at_most=200)
+# How many sockets an address may have open at a web process. A hall full of phones, or a company, may share one.
+SOCKETS_PER_ADDRESS = whole_number("SOCKETS_PER_ADDRESS", 1000, at_least=1, at_most=1_000_000)
 # Only web processes (asgi.py says so) pool their connections: Celery closes them after each task, and behind PgBouncer
 # a second pool would only add waiting.
 DATABASE_POOL = switch("DATABASE_POOL", default=True)

@@ -7,6 +7,7 @@ listens through one (`seating.live.hub`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,10 +23,11 @@ from rest_framework.serializers import Serializer
 from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import SEAT_OPERATIONS, LocalBuckets, RateLimit, count_request
-from cinebook.core.rest import as_refusal
+from cinebook.core.rest import as_refusal, error_headers
 from seating.identity import Claimant
+from seating.live.addresses import one_of_its_address
 from seating.live.frames import FrameId, frame
-from seating.live.handshake import visitor_of
+from seating.live.handshake import SocketVisitor, visitor_of
 from seating.live.hub import hub
 from seating.live.sessions import ended_sessions
 from seating.live.threads import service_threads
@@ -124,11 +126,16 @@ class SeatsConsumer:
     async def run(self) -> None:
         """Find out who it is, and serve them until they leave."""
         await self._receive()
-        try:
-            visitor = await visitor_of(self._scope)
-        except Exception as error:  # noqa: BLE001 - the table of errors knows what each means
-            await self._refuse(as_refusal(error))
-            return
+        with contextlib.ExitStack() as counted:
+            try:
+                counted.enter_context(one_of_its_address(self._scope))
+                visitor = await visitor_of(self._scope)
+            except Exception as error:  # noqa: BLE001 - the table of errors knows what each means
+                await self._refuse(as_refusal(error))
+            else:
+                await self._serve(visitor)
+
+    async def _serve(self, visitor: SocketVisitor) -> None:
         await self._send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
         self._viewer = Viewer(visitor)
         opened_at = time.monotonic()
@@ -231,11 +238,12 @@ class SeatsConsumer:
         if "websocket.http.response" not in self._scope.get("extensions", {}):
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
+        headers = {"Content-Type": "application/json", **error_headers(refusal)}
         await self._send(
             {
                 "type": "websocket.http.response.start",
                 "status": ERRORS[refusal.code].status,
-                "headers": [(b"content-type", b"application/json")],
+                "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
             }
         )
         body = json.dumps(error_body(refusal)).encode()

@@ -74,14 +74,14 @@ def exception_response(error: Exception, context: Mapping[str, Any]) -> Response
 def error_response(refusal: Refusal) -> Response:
     """Return the answer to a refused request."""
     response = Response(error_body(refusal), status=ERRORS[refusal.code].status)
-    for name, value in _headers(refusal).items():
+    for name, value in error_headers(refusal).items():
         response[name] = value
     return response
 
 
 def error_json(refusal: Refusal) -> JsonResponse:
     """The same without DRF, for requests that no view of the API was found for."""
-    return JsonResponse(error_body(refusal), status=ERRORS[refusal.code].status, headers=_headers(refusal))
+    return JsonResponse(error_body(refusal), status=ERRORS[refusal.code].status, headers=error_headers(refusal))
 
 
 # What DRF and Django raise, as the contract calls it; the first that fits.
@@ -120,7 +120,8 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
 
 
-def _headers(refusal: Refusal) -> dict[str, str]:
+def error_headers(refusal: Refusal) -> dict[str, str]:
+    """Return what an answer to a refused request says beside its body."""
     headers = {"Cache-Control": "no-store"}
     if "retry_after" in refusal.data:
         headers["Retry-After"] = str(refusal.data["retry_after"])

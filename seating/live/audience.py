@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.events import SeatsChanged
 from seating.identity import Claimant
-from seating.live.frames import FrameId, Stretch, frame, heartbeat
+from seating.live.frames import FrameId, Stretch, answering, frame, heartbeat
 from seating.live.presence import presence
 from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
@@ -56,6 +56,9 @@ class Audience:
         self.joining = 0
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
+        # One snapshot is read at a time; whoever comes meanwhile shares the next.
+        self._reading = asyncio.Lock()
+        self._next_read: asyncio.Future[tuple[_Shown, set[int]]] | None = None
         # How the sale stands, as everybody was told; and whether that is being looked at, or is to be once more.
         self._sale: SaleState | None = None
         self._looking = False
@@ -99,14 +102,31 @@ class Audience:
         self.joining += 1
         try:
             for _attempt in range(SNAPSHOT_ATTEMPTS):
-                shown = await service_threads().run(_snapshot, self.showtime_id, viewer.visitor.claimant, frame_id)
-                if self._admitted(viewer, shown):
+                shown = await self._shown_to(viewer)
+                if self._admitted(viewer, shown, frame_id):
                     return
         finally:
             self.joining -= 1
         raise Refusal(ErrorCode.UNAVAILABLE, retry_after=1)
 
-    def _admitted(self, viewer: Viewer, shown: _Shown) -> bool:
+    async def _shown_to(self, viewer: Viewer) -> _Shown:
+        """Read the seats as they stand: once for all who come while they are being read, but for those with a hold."""
+        if self._next_read is None:
+            self._next_read = asyncio.ensure_future(self._read_for_all())
+        # Whoever waits may leave, and the others still want it.
+        shown, holders = await asyncio.shield(self._next_read)
+        claimant = viewer.visitor.claimant
+        if claimant is None or claimant.holder_id not in holders:
+            return shown
+        return await service_threads().run(_snapshot, self.showtime_id, claimant)
+
+    async def _read_for_all(self) -> tuple[_Shown, set[int]]:
+        async with self._reading:
+            # For those who come from now on, what is read here may be too old.
+            self._next_read = None
+            return await service_threads().run(_shown_to_strangers, self.showtime_id)
+
+    def _admitted(self, viewer: Viewer, shown: _Shown, frame_id: FrameId | None = None) -> bool:
         """Show a snapshot and what has been told since; return False if it is too old for that."""
         version = shown.version
         if self._sale is None:
@@ -120,7 +140,7 @@ class Audience:
             return False
         if self.showtime_id in viewer.joined:
             self.viewers[viewer] = None
-            viewer.show(showtime_id=self.showtime_id, version=version, text=shown.text)
+            viewer.show(showtime_id=self.showtime_id, version=version, text=answering(shown.text, frame_id))
             if late:
                 viewer.lead_on(Stretch.of(late))
         self.hear_of(version)
@@ -274,7 +294,7 @@ class _Shown:
     text: str
 
 
-def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | None) -> _Shown:
+def _snapshot(showtime_id: int, claimant: Claimant | None) -> _Shown:
     """Return the frame that shows somebody the seats."""
     holder_id = claimant.holder_id if claimant else None
     hold = live_hold(holder_id=holder_id, showtime_id=showtime_id) if holder_id else None
@@ -282,12 +302,11 @@ def _snapshot(showtime_id: int, claimant: Claimant | None, frame_id: FrameId | N
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     states = seat_status(snapshot, hold, viewers=presence().count(showtime_id))
-    text = frame("seats:availability", states, frame_id)
-    return _Shown(version=snapshot.version, sale=snapshot.sale, text=text)
+    return _Shown(version=snapshot.version, sale=snapshot.sale, text=frame("seats:availability", states))
 
 
 def _shown_to_strangers(showtime_id: int) -> tuple[_Shown, set[int]]:
     """Return the frame that shows the seats to those who hold none, and who does hold some."""
-    shown = _snapshot(showtime_id, None, None)
+    shown = _snapshot(showtime_id, None)
     # After the snapshot: whoever has let go between the two holds nothing now, as the frame says.
     return shown, holders_at(showtime_id=showtime_id)

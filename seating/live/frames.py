@@ -32,6 +32,11 @@ def frame(event: str, data: Mapping[str, Any], frame_id: FrameId | None = None) 
     return json.dumps(content, cls=DjangoJSONEncoder, separators=(",", ":"))
 
 
+def answering(text: str, frame_id: FrameId | None) -> str:
+    """Return a frame that has no `id` as the answer to a client's frame, without making it anew."""
+    return text if frame_id is None else f'{text[:-1]},"id":{json.dumps(frame_id)}}}'
+
+
 def heartbeat(*, showtime_id: int, version: int, server_time: dt.datetime, viewers: int) -> str:
     """Return the frame that says at which version everybody should be, and how many they are."""
     return frame(

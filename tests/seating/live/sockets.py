@@ -60,20 +60,24 @@ async def tell_from_elsewhere(group: str, message: dict[str, Any]) -> None:
 class Refused(Exception):  # noqa: N818
     """The socket was closed instead of being accepted; `status` is the HTTP answer's, if there was one."""
 
-    def __init__(self, status: int | None) -> None:
+    def __init__(self, status: int | None, headers: dict[bytes, bytes]) -> None:
         super().__init__(status)
         self.status = status
+        self.headers = headers
 
 
 class Socket:
     """A client that keeps a map as docs/protocol.md says, of the one showtime that it has joined."""
 
-    def __init__(self, path: str, headers: dict[str, str], subprotocols: Iterable[str], scheme: str) -> None:
+    def __init__(
+        self, path: str, headers: dict[str, str], subprotocols: Iterable[str], scheme: str, client: str | None = None
+    ) -> None:
         scope = {
             "type": "websocket",
             "scheme": scheme,
             "path": path,
             "server": ("localhost", 8000),
+            "client": (client, 50_000) if client else None,
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
             "subprotocols": list(subprotocols),
             "extensions": {"websocket.http.response": {}},
@@ -89,7 +93,7 @@ class Socket:
         await self._app.send_input({"type": "websocket.connect"})
         answer = await self._app.receive_output(SECONDS)
         if answer["type"] != "websocket.accept":
-            raise Refused(answer.get("status"))
+            raise Refused(answer.get("status"), dict(answer.get("headers", ())))
         self.subprotocol = answer["subprotocol"]
 
     async def send(self, event: str, frame_id: Any = None, **data: Any) -> None:
@@ -168,14 +172,15 @@ async def socket(
     headers: dict[str, str] | None = None,
     subprotocols: Iterable[str] = (),
     scheme: str = "ws",
+    client: str | None = None,
 ) -> AsyncIterator[Socket]:
     """A client of the socket, that has joined the showtime `join`."""
     bearer = {"authorization": f"Bearer {token}"} if token else {}
-    client = Socket(path, {"host": "localhost:8000", **bearer, **(headers or {})}, subprotocols, scheme)
-    await client.open()
+    opened = Socket(path, {"host": "localhost:8000", **bearer, **(headers or {})}, subprotocols, scheme, client)
+    await opened.open()
     try:
         if join:
-            assert (await client.ask("join:showtime", showtime_id=join))["event"] == "seats:availability"
-        yield client
+            assert (await opened.ask("join:showtime", showtime_id=join))["event"] == "seats:availability"
+        yield opened
     finally:
-        await client.close()
+        await opened.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -280,7 +281,7 @@ class TestSale:
         @in_loop
         async def scene() -> None:
             async with socket(join=showtime.pk) as first:
-                old = await in_thread(audiences._snapshot, showtime.pk, None, None)
+                old = await in_thread(audiences._snapshot, showtime.pk, None)
                 await in_thread(stop_sales, showtime_id=showtime.pk)
                 assert (await next_snapshot(first))["on_sale"] is False
                 with monkeypatch.context() as stale:
@@ -327,6 +328,83 @@ async def next_snapshot(client: Socket) -> dict[str, Any]:
         if frame["event"] == "seats:availability":
             data: dict[str, Any] = frame["data"]
             return data
+
+
+def test_those_who_come_together_share_a_snapshot(
+    showtime: Showtime, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a server has ended all its viewers come to another, at once."""
+    read: list[Any] = []
+    all_wait = threading.Event()
+
+    def slow(**given: Any) -> Any:
+        read.append(given["holder_id"])
+        assert all_wait.wait(10)
+        return seat_snapshot(**given)
+
+    @in_loop
+    async def scene() -> None:
+        await in_thread(take, ada, showtime, "A1")
+        async with contextlib.AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(socket()) for _viewer in range(50)]
+            own = await stack.enter_async_context(socket(ada.token))
+            monkeypatch.setattr(audiences, "seat_snapshot", slow)
+            for number, client in enumerate([*crowd, own]):
+                await client.send("join:showtime", number, showtime_id=showtime.pk)
+                await until(lambda: read)
+            gone = Socket("/ws/seats/", {"host": "localhost:8000"}, (), "ws")
+            await gone.open()
+            await gone.send("join:showtime", showtime_id=showtime.pk)
+            # Each counts twice: in the hub, and here.
+            await until(lambda: hub()._audiences and hub()._audiences[showtime.pk].joining == 2 * 52)
+            all_wait.set()
+            await gone.close()
+            for number, client in enumerate([*crowd, own]):
+                frame = await client.receive("seats:availability")
+                assert frame["id"] == number
+                assert frame["data"]["seats"]["A1"] == ("selected" if client is own else "locked")
+                assert bool(frame["data"]["hold"]) is (client is own)
+            # The first one's, that of all who came meanwhile, and the holder's.
+            assert read == [None, None, ada.claimant.holder_id]
+            await in_thread(let_go, ada, showtime)
+            for client in (*crowd, own):
+                await client.reach(2)
+                assert (client.seats["A1"], client.resyncs) == ("available", 0)
+
+    scene()
+
+
+def test_a_resync_reads_once_for_the_crowd(showtime: Showtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(socket(join=showtime.pk)) for _viewer in range(20)]
+            read = []
+
+            def count(**given: Any) -> Any:
+                read.append(given)
+                return seat_snapshot(**given)
+
+            monkeypatch.setattr(audiences, "seat_snapshot", count)
+            hub()._audiences[showtime.pk].resync()
+            for client in crowd:
+                await next_snapshot(client)
+            assert len(read) == 1
+
+    scene()
+
+
+def test_who_wants_to_see_what_there_is_not_is_refused_alone(showtime: Showtime) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket() as one, socket() as two:
+            for client in (one, two):
+                await client.send("join:showtime", 1, showtime_id=987654321)
+            for client in (one, two):
+                assert (await client.receive())["data"]["code"] == "not_found"
+                assert (await client.ask("join:showtime", showtime_id=showtime.pk))["event"] == "seats:availability"
+
+    scene()
 
 
 def test_all_versions_are_asked_for_in_one_statement(showtime: Showtime, ben: Person) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psycopg
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -262,6 +264,43 @@ def test_the_map_lives_while_redis_is_dead_and_is_quick_again_when_it_is_back(ho
             await far.sees(third, "locked", AT_ONCE)
 
     run(scene)
+
+
+@pytest.mark.parametrize("redis", ["up", "dead"])
+def test_what_runs_out_is_seen_as_free_within_two_seconds_everywhere(house: House, redis: str) -> None:
+    code = house.seats[0]
+
+    async def scene() -> None:
+        one, two = house.webs
+        async with map_at(house, one) as near, map_at(house, two) as far:
+            heard = [web.has_said("live.listening") for web in house.webs]
+
+            def is_heard_again() -> bool:
+                return all(web.has_said("live.listening") > heard[number] for number, web in enumerate(house.webs))
+
+            if redis == "dead":
+                house.engines.redis.kill()
+            try:
+                path = f"showtimes/{house.showtime_id}/seats/lock"
+                hold = await asyncio.to_thread(one.ask, "POST", path, {"seats": [code]}, house.token)
+                ends_at = dt.datetime.fromisoformat(hold["expires_at"]).timestamp()
+                for client in (near, far):
+                    await client.sees(code, "locked", SOON)
+                for client in (near, far):
+                    await client.sees(code, "available", 10)
+                    assert 0 < time.time() - ends_at < SOON
+            finally:
+                if redis == "dead":
+                    house.engines.redis.start()
+                    await asyncio.to_thread(wait_until, is_heard_again, "the layer", 10)
+
+    statement = "UPDATE seating_showtime SET hold_seconds = %s WHERE id = %s"
+    with psycopg.connect(house.engines.postgres.url, autocommit=True) as database:
+        database.execute(statement, [2, house.showtime_id])
+        try:
+            run(scene)
+        finally:
+            database.execute(statement, [None, house.showtime_id])
 
 
 def test_a_redis_that_hangs_holds_up_nobody(house: House) -> None:
