@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import signal
@@ -10,8 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ PROCESSES = 2
 class House:
     """A running CineBook, and a way to be somebody else in it."""
 
-    def __init__(self, address: str, database_url: str) -> None:
+    def __init__(self, address: str, database_url: str, restart: Callable[[], None]) -> None:
         self.address = address
+        # Stop the server, as a new version does it, and start it again.
+        self.restart = restart
         self._database_url = database_url
         later = self.sql("SELECT id FROM seating_showtime WHERE starts_at > now() + '6 hours' ORDER BY id")
         self._showtimes = iter([row[0] for row in later])
@@ -88,7 +91,7 @@ class House:
         return answered
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_house(folder: Path) -> Iterator[House]:
     """Run a house for as long as the context lasts.
 
@@ -100,15 +103,28 @@ def running_house(folder: Path) -> Iterator[House]:
         prepare = [sys.executable, "manage.py", "prepare"]
         subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
         port = free_port()
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(_server(port), cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait_until_open(server, address, folder / "log")
-            yield House(address, engines.postgres.url)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(20)
+        address = f"http://127.0.0.1:{port}"
+        with contextlib.ExitStack() as running:
+            serve = functools.partial(_serving, address, environment, folder / "log")
+
+            def restart() -> None:
+                running.close()
+                running.enter_context(serve())
+
+            running.enter_context(serve())
+            yield House(address, engines.postgres.url, restart)
+
+
+@contextlib.contextmanager
+def _serving(address: str, environment: dict[str, str], logged: Path) -> Iterator[None]:
+    with logged.open("ab") as log:
+        server = subprocess.Popen(_server(address), cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_open(server, address, logged)
+        yield
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
 
 
 def _environment(folder: Path, engines: Engines) -> dict[str, str]:
@@ -123,10 +139,10 @@ def _environment(folder: Path, engines: Engines) -> dict[str, str]:
     }
 
 
-def _server(port: int) -> Sequence[str]:
+def _server(address: str) -> Sequence[str]:
     return [
         *(sys.executable, "-m", "uvicorn", "cinebook.asgi:application"),
-        *("--port", str(port), "--workers", str(PROCESSES), "--ws", "websockets-sansio"),
+        *("--port", address.rpartition(":")[2], "--workers", str(PROCESSES), "--ws", "websockets-sansio"),
         *("--no-access-log", "--timeout-graceful-shutdown", "2"),
     ]
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import DESK, Visit
 from tests.browser.house import House
-from tests.browser.test_seat_map import DESK, PHONE, Visit, live, seat, settled, stands, violations, visit
-
-__all__ = ["visit"]
+from tests.browser.pages import PHONE, live, seat, settled, stands, violations
 
 
 def staff(house: House, browser: Visit) -> Page:

@@ -84,6 +84,17 @@ test("a line that dies at once, again and again, is not called live until it has
   assert.deepEqual(told, ["seats:availability", true]);
 });
 
+test("a server that was away for long is live with its first snapshot", () => {
+  const { told } = steady();
+  for (const pause of [1_000, 2_000, 4_000, 8_000]) {
+    Line.last.onclose();
+    mock.timers.tick(pause);
+  }
+  Line.last.accept();
+  Line.last.answer();
+  assert.deepEqual(told, [false, true, "seats:availability"]);
+});
+
 test("silence of 13 s is a loss; every frame breaks it", () => {
   const { told } = steady();
   Line.last.tell("heartbeat");

@@ -12,7 +12,7 @@ const WAKING_MS = 4_000;
 const ANSWER_MS = 5_000;
 // What made one viewer miss a change made many of them miss it.
 const SPREAD_MS = 300;
-// A line that has lived that long is one to rely on; after so many that did not, it is not called live before.
+// A line that has lived that long is one to rely on. After so many that came and went, none is called live before.
 const STEADY_MS = 10_000;
 const FLICKERS = 3;
 
@@ -41,6 +41,7 @@ export class LiveSocket {
   #joining = null;
   #lastId = 0;
   #losses = 0;
+  #flickers = 0;
   #live = false;
   #closed = true;
 
@@ -137,13 +138,14 @@ export class LiveSocket {
       this.#asking = undefined;
     }
     this.#steady ??= setTimeout(() => {
-      this.#losses = 0;
+      this.#losses = this.#flickers = 0;
       this.#tell(true);
     }, STEADY_MS);
-    if (this.#losses < FLICKERS) this.#tell(true);
+    if (this.#flickers < FLICKERS) this.#tell(true);
   }
 
   #lost() {
+    if (this.#steady !== undefined) this.#flickers += 1;
     this.#drop();
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#losses) * (0.5 + this.#random() / 2);
     this.#losses += 1;

@@ -159,10 +159,11 @@ function pick(code) {
 }
 
 async function extend() {
+  const warned = notices.warns;
   try {
     const hold = await api.extend();
     store.learnHold(hold, hold.server_time);
-    if (notices.warns) {
+    if (warned) {
       calm();
       notices.announce(words.say("kept", { time: words.time(hold.expires_at) }));
     }
