@@ -26,7 +26,19 @@
  * @property {string} server_time
  * @property {boolean} on_sale    whether seats can be had now
  * @property {boolean} cancelled  whether the showtime does not take place
+ * @property {number} viewers     how many people look at the showtime, this one among them
  * @property {Record<string, SeatStatus>} seats
+ * @property {Hold | null} hold
+ *
+ * @typedef {object} Changes  the seats that have changed since a version, as this viewer sees them now
+ * @property {number} showtime_id
+ * @property {number} from_version
+ * @property {number} version
+ * @property {string} server_time
+ * @property {boolean} on_sale
+ * @property {boolean} cancelled
+ * @property {number} viewers
+ * @property {Record<string, SeatStatus>} changes
  * @property {Hold | null} hold
  *
  * @typedef {object} Change  leads from one version to another; a seat of one's own reads `locked`
@@ -50,7 +62,7 @@
  * @typedef {object} Frame  one message of the socket
  * @property {string} event
  * @property {any} data
- * @property {string} [id]
+ * @property {string | number} [id]
  */
 
 export const Status = Object.freeze({

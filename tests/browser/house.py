@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,10 @@ class House:
         self.address = self._web.address
         later = self.sql("SELECT id FROM seating_showtime WHERE starts_at > now() + '6 hours' ORDER BY id")
         self._showtimes = iter([row[0] for row in later])
+
+    def restart(self) -> None:
+        """Stop the server, as a new version does it, and start it again."""
+        self._web.restart()
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in the house's database; return its rows."""

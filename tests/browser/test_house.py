@@ -8,13 +8,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import DESK, Visit
 from tests.browser.house import House
-from tests.browser.test_seat_map import DESK, PHONE, Visit, live, seat, settled, stands, violations, visit
+from tests.browser.pages import PHONE, live, seat, settled, stands, violations
 
 # One process of the test run has the house of these tests.
 pytestmark = pytest.mark.xdist_group("browser")
-
-__all__ = ["visit"]
 
 
 def staff(house: House, browser: Visit) -> Page:

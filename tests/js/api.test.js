@@ -91,7 +91,7 @@ test("what is no POST needs no key", async () => {
   const { api, requests } = scene(json(200, {}), json(200, {}), json(200, {}));
   await api.release(["A1"]);
   await api.extend();
-  await api.status();
+  await api.status(3);
   assert.ok(requests.every((request) => !("Idempotency-Key" in request.headers)));
 });
 
@@ -101,14 +101,25 @@ test("the status is asked for by its tag, until that is forgotten", async () => 
     new Response(null, { status: 304 }),
     json(200, { version: 3 }, { ETag: 'W/"3"' }),
   );
-  assert.deepEqual(await api.status(), { version: 3 });
-  assert.equal(await api.status(), null);
+  assert.deepEqual(await api.status(1), { version: 3 });
+  assert.equal(await api.status(3), null);
   api.forget();
-  await api.status();
+  await api.status(3);
+  assert.deepEqual(
+    requests.map((request) => request.path.split("/").at(-1)),
+    ["status?since=1", "status?since=3", "status?since=3"],
+  );
   assert.deepEqual(
     requests.map((request) => request.headers["If-None-Match"]),
     [undefined, 'W/"3"', undefined],
   );
+});
+
+test("how the seats stand is asked once: whoever wants to know asks again", async () => {
+  const { api, requests, pauses } = scene(new TypeError("network"), json(200, {}));
+  await assert.rejects(api.status(3), { code: "unreachable" });
+  assert.equal(requests.length, 1);
+  assert.deepEqual(pauses, []);
 });
 
 test("a request that hangs ends after eight seconds", async () => {

@@ -80,6 +80,49 @@ test("a snapshot that is older than what is known changes nothing", () => {
   assert.equal(store.status("A1"), "occupied");
 });
 
+test("the socket's snapshot is taken as it is: a database may have been put back", () => {
+  const store = fresh();
+  store.apply(change(1, 9, { A1: "occupied" }));
+  store.replace(snapshot(3, { ...free(), A2: "locked" }), { final: true });
+  assert.deepEqual([store.version, store.status("A1"), store.status("A2")], [3, "available", "locked"]);
+  assert.equal(store.apply(change(3, 4, { A1: "locked" })), "applied");
+});
+
+const since = (from, version, changes, { second = version, hold = null, ...more } = {}) => {
+  const { seats, ...told } = snapshot(version, {}, hold);
+  return { ...told, server_time: at(second), ...more, from_version: from, changes };
+};
+
+test("what has changed since a version leads on from that version only", () => {
+  const store = fresh();
+  assert.equal(store.catchUp(since(1, 4, { A1: "locked", A2: "occupied" })), "applied");
+  assert.deepEqual([store.version, store.status("A1"), store.status("A2")], [4, "locked", "occupied"]);
+  assert.equal(store.catchUp(since(1, 4, { A1: "available" })), "old");
+  assert.equal(store.catchUp(since(2, 6, { A1: "available" })), "gap");
+  assert.deepEqual([store.version, store.status("A1")], [4, "locked"]);
+});
+
+test("the hold and the sale in it are learnt by their time, also where no seat has changed", () => {
+  const store = fresh();
+  const heard = [];
+  store.subscribe((codes) => heard.push([...codes].sort()));
+  store.catchUp(since(1, 1, {}, { second: 5, hold: holding(["B1"], 5) }));
+  assert.equal(store.status("B1"), "selected");
+  store.catchUp(since(1, 1, {}, { second: 4 }));
+  assert.equal(store.status("B1"), "selected");
+  store.catchUp(since(1, 1, {}, { second: 7, on_sale: false }));
+  assert.deepEqual([store.hold, store.onSale], [null, false]);
+  assert.deepEqual(heard, [["B1"], ["B1"], CODES]);
+});
+
+test("changes that call a seat ours, with no hold, do not take the hold away", () => {
+  const store = fresh();
+  store.learnHold(holding(["A1"], 1), at(1));
+  store.catchUp(since(1, 2, { A1: "selected" }, { second: 9 }));
+  assert.equal(store.status("A1"), "selected");
+  assert.equal(store.version, 2);
+});
+
 test("one's own seats are told by the hold, and a change calls them locked for everybody", () => {
   const store = fresh();
   store.learnHold(holding(["A1"], 2), at(2));

@@ -1,6 +1,6 @@
 import { Code } from "../protocol.js";
 
-/** @import { ErrorBody, Hold, Release, Snapshot } from "../protocol.js" */
+/** @import { Changes, ErrorBody, Hold, Release, Snapshot } from "../protocol.js" */
 
 const TIMEOUT_MS = 8_000;
 const ATTEMPTS = 4;
@@ -23,6 +23,9 @@ export class Refused extends Error {
 /** @param {number} ms @returns {Promise<void>} */
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** @param {string} path */
+const isStatus = (path) => path.includes("/status?");
+
 /** A name for a request; `crypto.randomUUID` would want HTTPS. @returns {string} */
 const randomKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -32,7 +35,8 @@ const randomKey = () =>
  *
  * A request ends after 8 s. Where nobody answers, or the server says that it is away (503), asks for patience (429) or
  * is busy with the very seat (`seat_locked`), it is sent again after a pause: the server's own, or a growing one. What is
- * posted has a key, so that it is done once and a lost answer is told again.
+ * posted has a key, so that it is done once and a lost answer is told again. How the seats stand is asked once: whoever
+ * wants to know asks again by themselves.
  */
 export class Api {
   #base;
@@ -95,16 +99,21 @@ export class Api {
     return this.#send("POST", "/api/v1/holds", { showtime_id: this.showtimeId, quantity });
   }
 
-  /** How the seats stand; null if nothing has changed since the last time. @returns {Promise<Snapshot | null>} */
-  async status() {
-    const response = await this.#answer("GET", `${this.#base}/status`);
+  /**
+   * How the seats stand: the changes alone, or all of them where the version is too old; null if nothing has changed since
+   * the last time.
+   * @param {number} since  the version that is known
+   * @returns {Promise<Snapshot | Changes | null>}
+   */
+  async status(since) {
+    const response = await this.#answer("GET", `${this.#base}/status?since=${since}`);
     if (response.status === 304) return null;
     const body = await response.json();
     this.#tag = response.headers.get("ETag");
     return body;
   }
 
-  /** The next `status` answers in full. */
+  /** The next `status` is answered, also if nothing has changed. */
   forget() {
     this.#tag = null;
   }
@@ -134,7 +143,7 @@ export class Api {
         if (closing.aborted) throw error;
         refused = new Refused({ code: Code.UNREACHABLE, detail: "" });
       }
-      if (attempt >= ATTEMPTS || !isWorthAnotherTry(refused)) throw refused;
+      if (attempt >= (isStatus(path) ? 1 : ATTEMPTS) || !isWorthAnotherTry(refused)) throw refused;
       if (refused.code !== Code.SEAT_LOCKED) this.#onWait();
       await this.#sleep(this.#pause(attempt, refused.retryAfter));
       if (closing.aborted) throw refused;
@@ -152,7 +161,7 @@ export class Api {
       /** @type {Record<string, string>} */
       const headers = { Accept: "application/json" };
       if (method === "GET") {
-        if (this.#tag && path.endsWith("/status")) headers["If-None-Match"] = this.#tag;
+        if (this.#tag && isStatus(path)) headers["If-None-Match"] = this.#tag;
       } else {
         headers["Content-Type"] = "application/json";
         headers["X-CSRFToken"] = this.#csrf();

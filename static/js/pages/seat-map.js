@@ -1,19 +1,22 @@
 import { Api } from "../net/api.js";
-import { LiveSocket } from "../net/socket.js";
-import { Status, Told } from "../protocol.js";
-import { Countdown } from "../seat-map/countdown.js";
+import { LiveFeed } from "../net/feed.js";
+import { watchForWaking } from "../net/waking.js";
+import { Status } from "../protocol.js";
+import { Countdown, WARNINGS } from "../seat-map/countdown.js";
 import { sayGoodbye } from "../seat-map/leaving.js";
 import { Notices } from "../seat-map/notices.js";
-import { ChoicePanel } from "../seat-map/panel.js";
+import { CHECKOUTS, ChoicePanel } from "../seat-map/panel.js";
 import { Selection } from "../seat-map/selection.js";
 import { SeatStore } from "../seat-map/store.js";
 import { SeatMapView } from "../seat-map/view.js";
 import { byId, Words } from "../words.js";
 
-/** @import { Frame, Hold } from "../protocol.js" */
+/** @import { Connection } from "../net/feed.js" */
+/** @import { Hold } from "../protocol.js" */
 
 const map = byId("seat-map");
 const showtimeId = Number(map.dataset.showtime);
+const holdSeconds = Number(map.dataset.holdSeconds);
 const words = new Words(/** @type {HTMLTemplateElement} */ (byId("words")), {
   language: document.documentElement.lang,
   currency: map.dataset.currency,
@@ -31,17 +34,17 @@ const selection = new Selection({
     notices.clear();
     notices.announce(words.say("held", { seats: words.together(codes), total: words.money(hold.total) }));
     if (codes.length > 1) view.reveal(codes);
-    pollSoon();
+    feed.soon();
   },
   onReleased(codes) {
     notices.clear();
     if (codes.length > 0) notices.announce(words.say("released", { seats: words.together(codes) }));
-    pollSoon();
+    feed.soon();
   },
   onRefused(refused, codes) {
     notices.clear();
     notices.refuse(refused, codes);
-    synchronise();
+    feed.sync();
   },
 });
 const view = new SeatMapView({
@@ -62,21 +65,26 @@ const notices = new Notices({
     selection.hold(codes);
   },
   onKeep: extend,
-  onDone: (code) => view.focus(code),
+  onDone(code) {
+    view.focus(code);
+    if (owesWarning) warn();
+  },
 });
 const countdown = new Countdown({
-  holdSeconds: Number(map.dataset.holdSeconds),
+  holdSeconds,
   onTick: (ms) => panel.tick(ms),
   onWarning: warn,
   onEnd(hold) {
     lapse(hold.hold_id, hold.seats);
-    synchronise();
+    feed.sync();
   },
   extend,
 });
 
 /** @type {string | null} the hold whose end was told */
 let lapsed = null;
+/** Whether a warning waits for an open offer to be answered. */
+let owesWarning = false;
 let shown = /** @type {Hold | null | undefined} */ (undefined);
 
 store.replace({
@@ -118,14 +126,14 @@ function showHold() {
   const before = shown;
   const left = countdown.left;
   shown = hold;
-  countdown.follow(hold);
   panel.render(hold);
+  countdown.follow(hold);
   if (hold && !hold.paying) panel.tick(countdown.left);
   if (hold) {
     lapsed = null;
     notices.forgive();
   }
-  if (!hold || countdown.left > 120_000) notices.calm();
+  if (!hold || countdown.left > WARNINGS[0] * 1_000) calm();
   if (before && !hold) miss(before, left);
 }
 
@@ -151,26 +159,34 @@ function pick(code) {
 }
 
 async function extend() {
+  const warned = notices.warns;
   try {
     const hold = await api.extend();
     store.learnHold(hold, hold.server_time);
-    if (!byId("warning").hidden) {
-      notices.calm();
+    if (warned) {
+      calm();
       notices.announce(words.say("kept", { time: words.time(hold.expires_at) }));
     }
   } catch {
-    synchronise();
+    feed.sync();
   }
 }
 
 function warn() {
-  if (countdown.capped) {
-    notices.warn(words.say("warn-last", { time: words.time(store.hold.max_expires_at) }), false);
-  } else if (countdown.left > 110_000) {
-    notices.warn(words.say("warn-minutes"), true);
-  } else {
-    notices.warn(words.say("warn-seconds", { count: Math.ceil(countdown.left / 1_000) }), true);
-  }
+  const seconds = Math.ceil(countdown.left / 1_000);
+  const extensible = !countdown.capped;
+  const last = words.say("warn-last", { time: words.time(store.hold.max_expires_at) });
+  const left = seconds > 110 ? words.say("warn-minutes") : words.say("warn-seconds", { count: seconds });
+  const beside = extensible ? words.say("warn-left") : last;
+  // Where holds are that short, each pick would be followed by a question.
+  const urgent = seconds <= WARNINGS.at(-1) && holdSeconds >= WARNINGS[0];
+  owesWarning = !notices.warn(extensible ? left : last, { beside, extensible, urgent });
+}
+
+/** There is time again, or nothing left to warn of. */
+function calm() {
+  owesWarning = false;
+  notices.calm();
 }
 
 /** @param {string} holdId @param {string[]} codes */
@@ -185,94 +201,30 @@ function lapse(holdId, codes) {
   );
 }
 
-// --- The server's news: by the socket, or asked for every few seconds while there is none ---------------------------
+// --- The server's news ------------------------------------------------------------------------------------------------
 
 const pollMs = Number(map.dataset.pollSeconds) * 1_000;
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let pollTimer;
-let live = false;
 
-const socket = new LiveSocket({
+const feed = new LiveFeed({
   url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/seats/`,
   showtimeId,
-  onFrame: receive,
-  onState(isLive) {
-    live = isLive;
-    if (live) {
-      clearTimeout(pollTimer);
-      pollTimer = undefined;
-      connection("live");
-    } else if (!pollTimer) {
-      // A line that cannot be had again does not make the polls come faster.
-      pollSoon();
-    }
-  },
+  store,
+  api,
+  pollMs,
+  onConnection: showConnection,
+  onViewers: (count) => view.countViewers(count),
+  onExpired: lapse,
 });
 
-/** @param {Frame} frame */
-function receive({ event, data }) {
-  if (data?.showtime_id !== showtimeId) return;
-  switch (event) {
-    case Told.AVAILABILITY:
-      store.replace(data);
-      break;
-    case Told.CHANGED:
-      if (store.apply(data) === "gap") socket.join();
-      break;
-    case Told.HEARTBEAT:
-      // What is on its way may still arrive.
-      if (data.version > store.version) setTimeout(() => data.version > store.version && socket.join(), 500);
-      break;
-    case Told.HOLD_CHANGED:
-      // That there is no hold has no time: it may be older than an answer of our own.
-      if (data.hold) store.learnHold(data.hold, data.hold.server_time);
-      else synchronise();
-      break;
-    case Told.HOLD_EXPIRED:
-      if (store.hold?.hold_id === data.hold_id) lapse(data.hold_id, data.seats);
-      break;
-  }
-}
-
-/** Ask how everything stands. @returns {Promise<string | null>} the server's time, if it had news */
-async function synchronise() {
-  try {
-    api.forget();
-    const snapshot = await api.status();
-    if (snapshot) store.replace(snapshot);
-    return snapshot?.server_time ?? null;
-  } catch {
-    return null;
-  }
-}
-
-function pollSoon() {
-  if (live) return;
-  clearTimeout(pollTimer);
-  pollTimer = setTimeout(poll, 0);
-}
-
-async function poll() {
-  try {
-    const snapshot = await api.status();
-    if (snapshot) store.replace(snapshot);
-    if (!live) connection("polling");
-  } catch {
-    if (!live) connection("offline");
-  }
-  clearTimeout(pollTimer);
-  pollTimer = live ? undefined : setTimeout(poll, pollMs);
-}
-
-/** @param {"live" | "polling" | "offline" | "connecting"} state */
-function connection(state) {
+/** @param {Connection} connection */
+function showConnection(connection) {
   const line = byId("connection");
-  line.dataset.state = state;
-  line.textContent = words.say(state, { seconds: pollMs / 1_000 });
+  line.dataset.state = connection;
+  line.textContent = words.say(connection, { seconds: pollMs / 1_000 });
 }
 
-connection("connecting");
-socket.open();
+feed.open();
+watchForWaking(() => feed.wake());
 
 // --- What the person does -------------------------------------------------------------------------------------------
 
@@ -298,7 +250,7 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
 });
 
-for (const id of ["checkout", "bar-checkout"]) {
+for (const id of CHECKOUTS) {
   byId(id).addEventListener("click", async (event) => {
     if (!selection.busy || event.ctrlKey || event.metaKey) return;
     // What was picked last shall come along.
@@ -309,13 +261,9 @@ for (const id of ["checkout", "bar-checkout"]) {
 }
 
 for (const kind of ["pointerdown", "pointermove", "keydown", "scroll"]) {
-  addEventListener(kind, () => countdown.active(), { passive: true, capture: true });
+  // What is done about the question whether to keep the seats is not an answer yet.
+  addEventListener(kind, () => notices.asks || countdown.active(), { passive: true, capture: true });
 }
-
-document.addEventListener("visibilitychange", () => {
-  // Timers and sockets may have slept.
-  if (document.visibilityState === "visible") synchronise();
-});
 
 sayGoodbye({
   address: map.dataset.leave,
@@ -323,14 +271,11 @@ sayGoodbye({
   csrf,
   holds: () => selection.busy || Boolean(store.hold && !store.hold.paying),
   onLeave() {
-    clearTimeout(pollTimer);
-    socket.close();
+    feed.close();
     api.close();
   },
-  async onReturn() {
-    connection("connecting");
-    live = false;
-    socket.open();
-    return synchronise();
+  onReturn() {
+    feed.open();
+    return feed.sync();
   },
 });

@@ -14,6 +14,10 @@ export class Notices {
   #onDone;
   /** @type {HTMLDialogElement} */
   #offer = byId("offer");
+  /** @type {HTMLDialogElement} */
+  #warning = byId("warning");
+  /** @type {HTMLElement | null} where the focus was before it went into the warning */
+  #cameFrom = null;
   /** @type {string[]} */
   #lapsed = [];
   #asked = "";
@@ -35,6 +39,16 @@ export class Notices {
     byId("toast-close").addEventListener("click", () => this.clear());
     byId("lapsed-close").addEventListener("click", () => (byId("lapsed").hidden = true));
     byId("keep").addEventListener("click", () => this.#onKeep());
+    byId("warning-close").addEventListener("click", () => this.calm());
+    this.#warning.addEventListener("focusin", ({ relatedTarget }) => {
+      const from = /** @type {HTMLElement | null} */ (relatedTarget);
+      if (from && !this.#warning.contains(from)) this.#cameFrom = from;
+    });
+    this.#warning.addEventListener("close", () => {
+      // A dialog gives the focus back only if it took it, and as it was then.
+      if (document.activeElement === document.body) this.#cameFrom?.focus();
+      this.#cameFrom = null;
+    });
     byId("take-again").addEventListener("click", () => this.#onTake(this.#lapsed));
     byId("offer-close").addEventListener("click", () => this.#offer.close());
     this.#offer.addEventListener("close", () => this.#onDone(this.#asked));
@@ -81,17 +95,45 @@ export class Notices {
     this.#offer.showModal();
   }
 
-  /** Warn that the time runs out. @param {string} text @param {boolean} extensible */
-  warn(text, extensible) {
-    byId("warning").hidden = false;
-    byId("warning-words").textContent = text;
+  /** @returns {boolean} whether the person is warned that the time runs out */
+  get warns() {
+    return this.#warning.open;
+  }
+
+  /** @returns {boolean} whether they must say whether to keep their seats before they do anything else */
+  get asks() {
+    return this.#warning.matches(":modal");
+  }
+
+  /**
+   * Warn that the time runs out: beside the map, or as a question in front of it.
+   * @param {string} text  the whole of it, for who does not see the clock
+   * @param {object} how
+   * @param {string} how.beside       what stands beside the clock
+   * @param {boolean} how.extensible  there can be more time
+   * @param {boolean} how.urgent      it is a question
+   * @returns {boolean} false if it has to wait, for an offer is open
+   */
+  warn(text, { beside, extensible, urgent }) {
+    if (this.#offer.open) return false;
+    this.#warning.ariaLabel = text;
+    byId("warning-words").textContent = beside;
     byId("keep").hidden = !extensible;
+    byId("warning-checkout").hidden = extensible;
+    if (urgent) {
+      this.#warning.close();
+      this.#warning.showModal();
+      return true;
+    }
+    // `show()` would take the focus away from whatever the person is about to do.
+    this.#warning.open = true;
     this.announce(text);
+    return true;
   }
 
   /** There is time again, or nothing left to warn of. */
   calm() {
-    byId("warning").hidden = true;
+    this.#warning.close();
   }
 
   /** Say that the time of a hold has run out. @param {string[]} codes @param {string[]} free  those not sold since */

@@ -8,6 +8,9 @@ import { byId } from "../words.js";
 // From here on the clock is drawn as a warning, in ms.
 const SHORT = 120_000;
 
+/** The links that lead on, by their ids. */
+export const CHECKOUTS = ["checkout", "bar-checkout", "warning-checkout"];
+
 /** “Your seats”: what is held, what it costs, how long it lasts; in the panel, and in short in the bar of a phone. */
 export class ChoicePanel {
   #words;
@@ -40,7 +43,7 @@ export class ChoicePanel {
     byId("time-held").hidden = !hold || hold.paying;
     byId("release-all").hidden = !hold || hold.paying;
     const on = hold ? `/checkout/${hold.hold_id}/` : "";
-    for (const id of ["checkout", "bar-checkout"]) {
+    for (const id of CHECKOUTS) {
       if (hold) byId(id).setAttribute("href", on);
       else byId(id).removeAttribute("href");
     }
@@ -54,9 +57,10 @@ export class ChoicePanel {
   /** Show the time that is left. @param {number | null} ms  null for no clock */
   tick(ms) {
     const clock = byId("clock");
+    const time = ms === null ? "" : this.#words.left(ms);
     clock.hidden = ms === null;
-    clock.textContent = ms === null ? "" : this.#words.left(ms);
-    byId("bar-clock").textContent = ms === null ? "" : this.#words.say("left", { time: this.#words.left(ms) });
+    clock.textContent = byId("warning-clock").textContent = time;
+    byId("bar-clock").textContent = time && this.#words.say("left", { time });
     const short = String(ms !== null && ms <= SHORT);
     clock.dataset.short = short;
     byId("bar-clock").dataset.short = short;

@@ -1,6 +1,6 @@
 import { Status } from "../protocol.js";
 
-/** @import { Change, Hold, SeatStatus, Snapshot } from "../protocol.js" */
+/** @import { Change, Changes, Hold, SeatStatus, Snapshot } from "../protocol.js" */
 
 /**
  * How the seats of a showtime stand, as far as this page knows. It knows no DOM and asks nobody.
@@ -53,26 +53,34 @@ export class SeatStore {
   }
 
   /**
-   * Take over a whole snapshot. One that is older than what is known changes nothing.
+   * Take over a whole snapshot. One that is older than what is known changes nothing, for answers may overtake each other.
    * @param {Snapshot} snapshot
+   * @param {object} [options]
+   * @param {boolean} [options.final]  it is right also if its version is lower, as after a database was put back
    */
-  replace(snapshot) {
-    if (snapshot.version < this.version) return;
-    const own = Object.values(snapshot.seats).includes(Status.SELECTED);
+  replace(snapshot, { final = false } = {}) {
+    if (snapshot.version < this.version && !final) return;
     this.version = snapshot.version;
     this.#seats = new Map(Object.entries(snapshot.seats).map(([code, status]) => [code, asStrangersSee(status)]));
     this.#touched = new Map(this.codes.map((code) => [code, snapshot.version]));
     this.#ahead.clear();
-    // The sale has no version: of two snapshots the one that was read later is right.
-    const readAt = microseconds(snapshot.server_time);
-    if (readAt >= this.#saleAt) {
-      this.#saleAt = readAt;
-      this.onSale = snapshot.on_sale;
-      this.cancelled = snapshot.cancelled;
-    }
-    // Seats and hold are read one after the other. Where they contradict each other, what is known of the hold stays.
-    if (snapshot.hold || !own) this.#learn(snapshot.hold, snapshot.hold?.server_time ?? snapshot.server_time);
+    this.#learnSale(snapshot);
+    this.#learnOwn(snapshot, snapshot.seats);
     this.#tell(this.codes);
+  }
+
+  /**
+   * Take over what has changed since a version, as it was answered to us.
+   * @param {Changes} answer
+   * @returns {"applied" | "old" | "gap"} a gap asks again
+   */
+  catchUp(answer) {
+    const before = this.#hold?.seats ?? [];
+    const turned = this.#learnSale(answer);
+    this.#learnOwn(answer, answer.changes);
+    const fits = this.#lead(answer);
+    this.#tell(turned ? this.codes : [...before, ...(this.#hold?.seats ?? []), ...Object.keys(answer.changes)]);
+    return fits;
   }
 
   /**
@@ -81,16 +89,9 @@ export class SeatStore {
    * @returns {"applied" | "old" | "gap"} a gap asks for the snapshot
    */
   apply(change) {
-    if (change.version <= this.version) return "old";
-    if (change.from_version !== this.version) return "gap";
-    this.version = change.version;
-    for (const [code, status] of Object.entries(change.changes)) {
-      this.#seats.set(code, asStrangersSee(status));
-      this.#touched.set(code, change.version);
-      this.#ahead.delete(code);
-    }
-    this.#tell(Object.keys(change.changes));
-    return "applied";
+    const fits = this.#lead(change);
+    if (fits === "applied") this.#tell(Object.keys(change.changes));
+    return fits;
   }
 
   /**
@@ -121,6 +122,41 @@ export class SeatStore {
     const codes = this.#hold.seats;
     this.#hold = null;
     this.#tell(codes);
+  }
+
+  /** @param {Change | Changes} change @returns {"applied" | "old" | "gap"} */
+  #lead(change) {
+    if (change.version <= this.version) return "old";
+    if (change.from_version !== this.version) return "gap";
+    this.version = change.version;
+    for (const [code, status] of Object.entries(change.changes)) {
+      this.#seats.set(code, asStrangersSee(status));
+      this.#touched.set(code, change.version);
+      this.#ahead.delete(code);
+    }
+    return "applied";
+  }
+
+  /**
+   * The sale has no version: what was read later is right.
+   * @param {Snapshot | Changes} read
+   * @returns {boolean} whether it has turned
+   */
+  #learnSale({ server_time, on_sale, cancelled }) {
+    const readAt = microseconds(server_time);
+    if (readAt < this.#saleAt) return false;
+    const turned = on_sale !== this.onSale || cancelled !== this.cancelled;
+    this.#saleAt = readAt;
+    this.onSale = on_sale;
+    this.cancelled = cancelled;
+    return turned;
+  }
+
+  /** @param {Snapshot | Changes} read @param {Record<string, SeatStatus>} seats */
+  #learnOwn({ hold, server_time }, seats) {
+    // Seats and hold are read one after the other. Where they contradict each other, what is known of the hold stays.
+    if (!hold && Object.values(seats).includes(Status.SELECTED)) return;
+    this.#learn(hold, hold?.server_time ?? server_time);
   }
 
   /** @returns {boolean} whether it was news */

@@ -28,6 +28,7 @@ export class SeatMapView {
   #current;
   #pointer = "";
   #free = byId("seats-free");
+  #viewers = byId("viewers");
 
   /**
    * @param {object} options
@@ -66,6 +67,9 @@ export class SeatMapView {
     map.addEventListener("click", (event) => this.#click(event));
     map.addEventListener("keydown", (event) => this.#key(event));
     map.addEventListener("focusin", (event) => this.#focused(event));
+    map.addEventListener("animationend", ({ target }) => {
+      /** @type {HTMLElement} */ (target).closest(".seat")?.removeAttribute("data-turned");
+    });
   }
 
   /** How the seats stand, as the page was sent. @returns {Record<string, string>} */
@@ -80,6 +84,11 @@ export class SeatMapView {
     const text = this.#words.say(count === 1 ? "seat-free" : "seats-free", { count });
     if (this.#free.textContent.trim() !== text) this.#free.textContent = text;
     this.#free.hidden = this.#store.cancelled;
+  }
+
+  /** Say how many people look on; being the only one is no news. @param {number} count */
+  countViewers(count) {
+    this.#viewers.textContent = count < 2 ? "" : this.#words.say("viewers", { count });
   }
 
   /** Put the keyboard's focus on a seat. @param {string} code */
@@ -103,7 +112,12 @@ export class SeatMapView {
     const status = this.#store.status(code);
     const pending = this.#selection.pending(code);
     // What is pending shows beside how the seat stands: nothing is called selected before the server has said so.
-    seat.dataset.status = status;
+    const before = seat.dataset.status;
+    if (status !== before) {
+      // What others do is shown softly; what oneself does, at once.
+      seat.toggleAttribute("data-turned", !pending && ![before, status].includes(Status.SELECTED));
+      seat.dataset.status = status;
+    }
     if (pending) seat.dataset.pending = pending;
     else delete seat.dataset.pending;
     place.ariaBusy = pending ? "true" : null;
