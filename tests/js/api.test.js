@@ -122,6 +122,16 @@ test("how the seats stand is asked once: whoever wants to know asks again", asyn
   assert.deepEqual(pauses, []);
 });
 
+test("who knows no version asks for all of them", async () => {
+  const { api, requests } = scene(json(200, { version: 3 }, { ETag: 'W/"3"' }), new Response(null, { status: 304 }));
+  await api.status();
+  assert.equal(await api.status(), null);
+  assert.deepEqual(
+    requests.map((request) => request.path),
+    Array(2).fill("/api/v1/showtimes/7/seats/status"),
+  );
+});
+
 test("a request that hangs ends after eight seconds", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   let asked = 0;

@@ -24,7 +24,7 @@ export class Refused extends Error {
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** @param {string} path */
-const isStatus = (path) => path.includes("/status?");
+const isStatus = (path) => /\/status(\?|$)/.test(path);
 
 /** A name for a request; `crypto.randomUUID` would want HTTPS. @returns {string} */
 const randomKey = () =>
@@ -102,11 +102,11 @@ export class Api {
   /**
    * How the seats stand: the changes alone, or all of them where the version is too old; null if nothing has changed since
    * the last time.
-   * @param {number} since  the version that is known
+   * @param {number} [since]  the version that is known
    * @returns {Promise<Snapshot | Changes | null>}
    */
   async status(since) {
-    const response = await this.#answer("GET", `${this.#base}/status?since=${since}`);
+    const response = await this.#answer("GET", `${this.#base}/status${since === undefined ? "" : `?since=${since}`}`);
     if (response.status === 304) return null;
     const body = await response.json();
     this.#tag = response.headers.get("ETag");
