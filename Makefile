@@ -29,7 +29,7 @@ run: $(VENV)/installed
 	@exec $(BIN)/python -m cinebook.engines run
 
 test: $(VENV)/installed-dev
-	@exec $(BIN)/python -m cinebook.engines exec -- $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@exec $(BIN)/python -m cinebook.engines exec -- $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 soak: $(VENV)/installed-dev
 	@exec $(BIN)/python -m tests.soak --seconds $(SECONDS) --seed "$(SEED)" --faults "$(FAULTS)" --clients $(CLIENTS) $(OPTIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from django.test import Client, TransactionTestCase
@@ -14,10 +15,15 @@ from tests.browser.house import House, running_house
 from tests.factories import UserFactory
 from tests.support.cleaning import delete_everything
 from tests.support.clock import Clock
+from tests.support.scheduling import TogetherScheduling
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (used by .ci/run)")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling:
+    return TogetherScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,9 +17,6 @@ from seating.events import SeatsChanged
 from tests.browser.house import House
 from tests.factories import make_showtime
 
-# One process of the test run has the house that these tests share with the browser's.
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def some_arrivals(frames: dict[tuple[int, int], list[float]]) -> Arrivals:
     return {versions: array.array("d", times) for versions, times in frames.items()}

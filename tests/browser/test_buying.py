@@ -16,9 +16,6 @@ from cinebook.core.models import User
 from seating.models import Hold, Showtime
 from tests.factories import make_showtime
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("browser")
-
 PASSWORD = "a long and winding road"
 PHONE = {"width": 360, "height": 740}
 # More keys than any page here has controls.

@@ -8,9 +8,6 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("browser")
-
 DOCS = "/api/v1/docs"
 
 

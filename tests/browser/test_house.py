@@ -12,9 +12,6 @@ from tests.browser.conftest import DESK, Visit
 from tests.browser.house import House
 from tests.browser.pages import PHONE, live, seat, settled, stands, violations
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def staff(house: House, browser: Visit) -> Page:
     """Sign in to the admin."""

@@ -6,16 +6,12 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Page, Response, WebSocketRoute, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.house import House
 from tests.browser.pages import QUICK_POLLS, live, seat, settled, stands, until, violations
 from tests.support.proxy import running_proxy
-
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("browser")
 
 # News of other processes, and the next heartbeat.
 VIEWERS_MS = 20_000

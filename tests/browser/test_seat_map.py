@@ -13,9 +13,6 @@ from tests.browser.conftest import DESK, Visit
 from tests.browser.house import House
 from tests.browser.pages import PHONE, QUICK_POLLS, live, seat, settled, stands, until, violations
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("browser")
-
 # What the contract promises, and what the machine of a test may take besides.
 LEAVING_SECONDS = 15
 

@@ -20,9 +20,6 @@ from redis import Redis
 from cinebook import settings
 from tests.support.ports import free_port
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("first start")
-
 ROOT = Path(settings.__file__).parent.parent
 
 

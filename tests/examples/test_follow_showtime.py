@@ -16,9 +16,6 @@ from examples.follow_showtime import Refused, Showtime, Status
 from tests.browser.house import ROOT, House
 from tests.support.proxy import Proxy, running_proxy
 
-# One process of the test run has the house that these tests share with the browser's.
-pytestmark = pytest.mark.xdist_group("browser")
-
 PROGRAM = ROOT / "examples" / "follow_showtime.py"
 SECONDS = 30.0
 

@@ -15,9 +15,6 @@ from websockets.sync.client import connect
 from tests.faults.people import assert_sold_once, guest, locks
 from tests.support.cinema import Cinema, wait_until
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("faults")
-
 CALM = {0, -signal.SIGTERM, 128 + signal.SIGTERM}
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 

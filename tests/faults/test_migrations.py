@@ -14,9 +14,6 @@ from django.db.migrations.loader import MigrationLoader
 from tests.faults.people import guest
 from tests.support.cinema import Cinema
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("faults")
-
 APPS = {"core", "seating", "bookings"}
 # They made the first version's tables: nobody served before.
 BEFORE_THE_FIRST_VERSION = {

@@ -16,9 +16,6 @@ from cinebook.health import PATIENCE_SECONDS
 from tests.faults.people import Answer, Person, assert_sold_once, guest, page
 from tests.support.cinema import Cinema, wait_until
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("faults")
-
 # Of settings.py: for each web process, as many as its threads, its tickers and its hub may need.
 WEB_THREADS = 4
 POOL = WEB_THREADS + 4 + 4

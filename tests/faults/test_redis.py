@@ -20,9 +20,6 @@ from tests.faults.people import (
 )
 from tests.support.cinema import Cinema, Web, wait_until
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("faults")
-
 # What a request may wait for Redis is 0.2 s; the rest is for a machine that is busy with other tests.
 AT_ONCE = 0.2 + 0.8
 # A ticker asks each second whether Redis is back, and puts it right.

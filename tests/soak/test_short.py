@@ -14,9 +14,6 @@ from tests.soak import report
 from tests.soak.__main__ import again
 from tests.soak.soak import Options, Outcome, Soak, run
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("short soak")
-
 FAULTS = [
     "Redis killed",
     "Redis replaced by a stale replica",

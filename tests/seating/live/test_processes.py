@@ -18,9 +18,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.cinema import MIGRATE, Cinema, Web, running_cinema, wait_until
 
-# One process of the test run has the house of these tests.
-pytestmark = pytest.mark.xdist_group("two web processes")
-
 # Until a change is seen: while all is well, and while messages between processes are lost and PostgreSQL is asked.
 AT_ONCE, SOON = 1.0, 2.0
 PREPARE = f"""{MIGRATE}
@@ -206,7 +203,7 @@ def test_what_runs_out_is_seen_as_free_within_two_seconds_everywhere(house: Hous
                 return all(web.has_said("live.listening") > heard[number] for number, web in enumerate(house.webs))
 
             if redis == "dead":
-                house.engines.redis.kill()
+                house.cinema.redis.kill()
             try:
                 path = f"showtimes/{house.showtime_id}/seats/lock"
                 hold = await asyncio.to_thread(one.ask, "POST", path, {"seats": [code]}, house.token)
@@ -218,11 +215,11 @@ def test_what_runs_out_is_seen_as_free_within_two_seconds_everywhere(house: Hous
                     assert 0 < time.time() - ends_at < SOON
             finally:
                 if redis == "dead":
-                    house.engines.redis.start()
+                    house.cinema.redis.start()
                     await asyncio.to_thread(wait_until, is_heard_again, "the layer", 10)
 
     statement = "UPDATE seating_showtime SET hold_seconds = %s WHERE id = %s"
-    with psycopg.connect(house.engines.postgres.url, autocommit=True) as database:
+    with psycopg.connect(house.cinema.postgres.url, autocommit=True) as database:
         database.execute(statement, [2, house.showtime_id])
         try:
             run(scene)
