@@ -202,8 +202,9 @@ def test_what_runs_out_is_seen_as_free_within_two_seconds_everywhere(house: Hous
             def is_heard_again() -> bool:
                 return all(web.has_said("live.listening") > heard[number] for number, web in enumerate(house.webs))
 
-            if redis == "dead":
-                house.cinema.redis.kill()
+            engines = (house.cinema.redis, house.cinema.messages) if redis == "dead" else ()
+            for engine in engines:
+                engine.kill()
             try:
                 path = f"showtimes/{house.showtime_id}/seats/lock"
                 hold = await asyncio.to_thread(one.ask, "POST", path, {"seats": [code]}, house.token)
@@ -214,8 +215,9 @@ def test_what_runs_out_is_seen_as_free_within_two_seconds_everywhere(house: Hous
                     await client.sees(code, "available", 10)
                     assert 0 < time.time() - ends_at < SOON
             finally:
-                if redis == "dead":
-                    house.cinema.redis.start()
+                for engine in engines:
+                    engine.start()
+                if engines:
                     await asyncio.to_thread(wait_until, is_heard_again, "the layer", 10)
 
     statement = "UPDATE seating_showtime SET hold_seconds = %s WHERE id = %s"
