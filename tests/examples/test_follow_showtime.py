@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from examples.follow_showtime import Refused, Showtime, Status
-from tests.browser.house import ROOT, House
+from tests.browser.house import House
+from tests.support.cinema import CHECKOUT
 from tests.support.proxy import Proxy, running_proxy
 
-PROGRAM = ROOT / "examples" / "follow_showtime.py"
+PROGRAM = CHECKOUT / "examples" / "follow_showtime.py"
 SECONDS = 30.0
 
 
