@@ -40,7 +40,7 @@ from bench.live import (  # noqa: E402
     machine,
     rounded,
     running_house,
-    running_presser,
+    running_pressers,
 )
 from cinebook.engines.throwaway import running_engines  # noqa: E402
 from examples.follow_showtime import Showtime  # noqa: E402
@@ -160,7 +160,7 @@ def main() -> int:
         environment = environment_of_house(engines, Path(folder))
         with running_house(environment) as server:
             showtime, _other = server.largest_showtimes()
-            with running_proxy(server.host) as proxy, running_presser(showtime, environment) as press:
+            with running_proxy(server.host) as proxy, running_pressers(showtime, environment) as press:
                 figures = asyncio.run(suffer(chosen, server, proxy, showtime, press))
     print(json.dumps(rounded({"machine": machine(), **figures}), indent=2))
     return 0 if figures["equal"] == figures["viewers"] else 1

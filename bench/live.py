@@ -32,7 +32,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ from cinebook.engines.procfile import commands  # noqa: E402
 from cinebook.engines.throwaway import Engines, running_engines  # noqa: E402
 
 PROCESSES = 2
+# One alone cannot press a hundred seats a second on a machine that is busy with telling so to a thousand viewers.
+PRESSERS = 2
 OPENS_WITHIN = 60.0
 # How long the last change may take to reach the last viewer before it counts as lost.
 LAST_SECONDS = 2.0
@@ -115,24 +117,25 @@ def running_house(environment: Mapping[str, str]) -> Iterator[Server]:
     """Run CineBook with a demo cinema, for as long as the context lasts."""
     prepare = [sys.executable, "manage.py", "prepare"]
     subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - its own
-    with running("cinebook.asgi:application", environment) as server:
+    words = {**environment, "HOST": "127.0.0.1", "PORT": "{port}", "WEB_WORKERS": str(PROCESSES)}
+    with running(commands(ROOT / "Procfile", words)["web"][1:], environment) as server:
         yield server
 
 
 @contextmanager
-def running(application: str, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run an application as the Procfile runs CineBook, for as long as the context lasts.
+def running(program: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run a web server, for as long as the context lasts.
 
     Args:
+        program: what Python is to run; `{port}` stands for the port.
         environment: with the addresses of the engines, and in `CINEBOOK_DATA_DIR` the folder of the log.
     """
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         port = str(place.getsockname()[1])
-    words = {**environment, "HOST": "127.0.0.1", "PORT": port, "WEB_WORKERS": str(PROCESSES)}
-    web = [word.replace("cinebook.asgi:application", application) for word in commands(ROOT / "Procfile", words)["web"]]
+    command = [sys.executable, *(word.replace("{port}", port) for word in program)]
     with (Path(environment["CINEBOOK_DATA_DIR"]) / "log").open("ab") as log:
-        process = psutil.Popen([sys.executable, "-m", *web], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     server = Server(process, f"127.0.0.1:{port}")
     try:
         _wait_until_open(server)
@@ -268,7 +271,7 @@ def seen_by_all(crowds: Crowds, *, pause: float) -> list[float]:
 def of_yardstick(chosen: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
     """Measure the server that only writes frames."""
     with (
-        running("bench.live_yardstick:application", environment) as server,
+        running([str(HERE / "live_yardstick.py"), "--port={port}", f"--workers={PROCESSES}"], environment) as server,
         running_crowds(server.host, 1, viewers=chosen.viewers) as crowds,
         Redis.from_url(environment["REDIS_URL"]) as redis,
     ):
@@ -304,7 +307,7 @@ def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> d
             watching["memory_kib_per_viewer"] = (
                 (watching["viewers"]["memory_mib"] - nobody["nobody"]["memory_mib"]) * 1024 / (chosen.viewers - 20)
             )
-            with running_presser(showtime, environment) as press:
+            with running_pressers(showtime, environment) as press:
                 calm = measured(server, crowds, press, chosen.rate, chosen.seconds)
                 # Heartbeats, tickers and presence go on while changes come; what the changes cost is the rest.
                 rest = 1 - watching["viewers"]["cpu_percent"] / 100 / calm["cpu_share"]
@@ -316,25 +319,39 @@ def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> d
 
 
 @contextmanager
-def running_presser(showtime: int, environment: Mapping[str, str]) -> Iterator[Press]:
-    """Run somebody who presses seats when told to, in a process of their own."""
+def running_pressers(showtime: int, environment: Mapping[str, str]) -> Iterator[Press]:
+    """Run people who press seats when told to, in processes of their own."""
     command = [sys.executable, str(HERE / "presser.py"), str(showtime)]
-    with subprocess.Popen(  # noqa: S603 - its own
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        orders, answers = process.stdin, process.stdout
-        assert orders  # noqa: S101 - for the types
-        assert answers  # noqa: S101
-        if answers.readline() != "ready\n":
-            raise RuntimeError("the presser does not start")
+    with ExitStack() as stack:
+        pressers = [
+            stack.enter_context(
+                subprocess.Popen(  # noqa: S603 - its own
+                    [*command, str(number), str(PRESSERS)],
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(PRESSERS)
+        ]
+        if any(_answer(presser) != "ready" for presser in pressers):
+            raise RuntimeError("a presser does not start")
 
         def press(per_second: float, seconds: float) -> Published:
-            orders.write(json.dumps([per_second, seconds]) + "\n")
-            orders.flush()
-            published: Published = json.loads(answers.readline())
-            return published
+            for presser in pressers:
+                assert presser.stdin  # noqa: S101 - for the types
+                presser.stdin.write(json.dumps([per_second / PRESSERS, seconds]) + "\n")
+                presser.stdin.flush()
+            return sorted(change for presser in pressers for change in _answer(presser))
 
         yield press
+
+
+def _answer(presser: subprocess.Popen[str]) -> Any:
+    assert presser.stdout  # noqa: S101 - for the types
+    return json.loads(presser.stdout.readline())
 
 
 def ratios(cinebook: Mapping[str, Any], yardsticks: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -28,9 +28,18 @@ from seating.models import Seat  # noqa: E402
 from seating.services import hold_seats, release_seats  # noqa: E402
 from seating.services.holders import guest_holder  # noqa: E402
 
+ALL = slice(None)
 
-def press(showtime: int, per_second: float, seconds: float) -> list[tuple[int, float]]:
-    """Hold and release in turn; return each version and the instant at which it was published."""
+
+def press(showtime: int, per_second: float, seconds: float, *, share: slice = ALL) -> list[tuple[int, float]]:
+    """Hold and release in turn; return each version and the instant at which it was published.
+
+    Args:
+        showtime: where.
+        per_second: how many changes.
+        seconds: for how long.
+        share: which of its seats, so that several of them do not get in each other's way.
+    """
     published: list[tuple[int, float]] = []
     send = broadcast.send
 
@@ -41,7 +50,7 @@ def press(showtime: int, per_second: float, seconds: float) -> list[tuple[int, f
 
     broadcast.send = noting
     holder = guest_holder(guest_key=uuid.uuid4()).pk
-    codes = list(Seat.objects.filter(showtime_id=showtime, status="AVAILABLE").values_list("code", flat=True))
+    codes = list(Seat.objects.filter(showtime_id=showtime).order_by("pk").values_list("code", flat=True))[share]
     begin, held = time.monotonic(), ""
     for number in range(int(per_second * seconds)):
         time.sleep(max(0, begin + number / per_second - time.monotonic()))
@@ -62,11 +71,15 @@ def press(showtime: int, per_second: float, seconds: float) -> list[tuple[int, f
 if __name__ == "__main__":
     # What it does is known; the console is for figures.
     logging.disable(logging.WARNING)
+    showtime, number, of = map(int, sys.argv[1:])
+    share = slice(number, None, of)
     # Everything that is made once per process is made before the clock runs.
-    press(int(sys.argv[1]), 20, 0.2)
-    sys.stdout.write("ready\n")
+    press(showtime, 20, 0.2, share=share)
+    sys.stdout.write(json.dumps("ready") + "\n")
     sys.stdout.flush()
     for line in sys.stdin:
         per_second, seconds = json.loads(line)
-        sys.stdout.write(json.dumps(press(int(sys.argv[1]), per_second, seconds)) + "\n")
+        # They take turns.
+        time.sleep(number / of / per_second)
+        sys.stdout.write(json.dumps(press(showtime, per_second, seconds, share=share)) + "\n")
         sys.stdout.flush()

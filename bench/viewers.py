@@ -19,9 +19,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import uvloop
 
 AT_ONCE = 20
+OPENS_WITHIN = 60.0
 TEXT, PING = 0x1, 0x9
 CHANGED = b'"seat:status:changed"'
 SNAPSHOT = b'"seats:availability"'
@@ -45,8 +48,7 @@ class Viewer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a socket."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the types
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         lines = [
             *("GET /ws/seats/ HTTP/1.1", f"Host: {self._host}", "Connection: Upgrade", "Upgrade: websocket"),
             *("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==", "", ""),
@@ -114,8 +116,9 @@ async def crowd(host: str, showtime: int, count: int) -> None:
             loop.create_connection(lambda: Viewer(host, showtime, arrivals), name, int(port))
             for _number in range(min(AT_ONCE, count - len(viewers)))
         ]
-        opened = [viewer for _transport, viewer in await asyncio.gather(*opening)]
-        await asyncio.gather(*(viewer.joined for viewer in opened))
+        async with asyncio.timeout(OPENS_WITHIN):
+            opened = [viewer for _transport, viewer in await asyncio.gather(*opening)]
+            await asyncio.gather(*(viewer.joined for viewer in opened))
         viewers += opened
     _say({"joined": len(viewers)})
     orders = asyncio.StreamReader()
@@ -188,4 +191,4 @@ if __name__ == "__main__":
     parser.add_argument("showtime", type=int)
     parser.add_argument("count", type=int)
     given = parser.parse_args()
-    asyncio.run(crowd(given.host, given.showtime, given.count))
+    uvloop.run(crowd(given.host, given.showtime, given.count))

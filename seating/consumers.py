@@ -24,6 +24,7 @@ from cinebook.core.error_responses import ERRORS, error_body
 from cinebook.core.errors import ErrorCode, Refusal
 from cinebook.core.rate_limits import SEAT_OPERATIONS, LocalBuckets, RateLimit, count_request
 from cinebook.core.rest import as_refusal, error_headers
+from cinebook.core.sockets import OFFER
 from seating.identity import Claimant
 from seating.live.addresses import one_of_its_address
 from seating.live.frames import FrameId, frame
@@ -137,7 +138,7 @@ class SeatsConsumer:
 
     async def _serve(self, visitor: SocketVisitor) -> None:
         await self._send({"type": "websocket.accept", "subprotocol": visitor.subprotocol})
-        self._viewer = Viewer(visitor)
+        self._viewer = Viewer(visitor, self._scope.get("extensions", {}).get(OFFER))
         opened_at = time.monotonic()
         log.info("socket.opened", by=visitor.by)
         hub().enter(self._viewer)

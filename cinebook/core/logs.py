@@ -58,8 +58,12 @@ def configure(options: dict[str, Any]) -> None:
                 }
             },
             "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
-            # The layer tells of an outage once a second with a traceback; `core.live` says when it begins and ends.
-            "loggers": {"channels_redis.pubsub": {"level": "CRITICAL"}},
+            "loggers": {
+                # The layer tells of an outage once a second with a traceback; `core.live` says when it begins and ends.
+                "channels_redis.pubsub": {"level": "CRITICAL"},
+                # It says of each socket that it was opened and closed; so do we, with who it is and for how long.
+                "uvicorn.error": {"level": max(logging.WARNING, logging.getLevelNamesMapping()[options["level"]])},
+            },
             "root": {"handlers": ["console"], "level": options["level"]},
         }
     )

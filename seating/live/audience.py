@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from cinebook.core.errors import ErrorCode, Refusal
 from seating.events import SeatsChanged
 from seating.identity import Claimant
-from seating.live.frames import FrameId, Stretch, answering, frame, heartbeat
+from seating.live.frames import FrameId, Prepared, Stretch, answering, frame, heartbeat
 from seating.live.presence import presence
 from seating.live.stream import SeatStream
 from seating.live.threads import hub_thread, service_threads
@@ -212,14 +212,16 @@ class Audience:
 
     def beat(self, server_time: dt.datetime) -> None:
         """Tell everybody at which version they are, and how many look on."""
-        text = heartbeat(
-            showtime_id=self.showtime_id,
-            version=self._told,
-            server_time=server_time,
-            viewers=presence().count(self.showtime_id),
+        prepared = Prepared(
+            heartbeat(
+                showtime_id=self.showtime_id,
+                version=self._told,
+                server_time=server_time,
+                viewers=presence().count(self.showtime_id),
+            )
         )
         for viewer in self.viewers:
-            viewer.beat(self.showtime_id, text)
+            viewer.beat(self.showtime_id, prepared)
 
     def close(self) -> None:
         """Stop waiting for anything."""

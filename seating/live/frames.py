@@ -1,4 +1,4 @@
-"""Frames as text: `{"event", "data", "id"?}`, and the changes of seats that many viewers are sent."""
+"""Frames: `{"event", "data", "id"?}` as text, and what many viewers are sent, made once for all of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from cinebook.core.sockets import frame_of
 from seating.events import SeatsChanged
 from seating.selectors.seat_map import ViewedStatus
 from seating.serializers import instant
@@ -45,6 +46,18 @@ def heartbeat(*, showtime_id: int, version: int, server_time: dt.datetime, viewe
     )
 
 
+class Prepared:
+    """Frames that many are sent, one after the other: as texts, and as the very bytes that go over the line.
+
+    Args:
+        texts: of the frames.
+    """
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+        self.content = b"".join(map(frame_of, texts))
+
+
 @dataclasses.dataclass(frozen=True)
 class Stretch:
     """What leads a showtime's map from one version to a later one: of each changed seat, how it stands at the end."""
@@ -67,11 +80,11 @@ class Stretch:
         return Stretch(self.showtime_id, self.from_version, later.version, {**self.changes, **later.changes})
 
     @functools.cached_property
-    def frames(self) -> tuple[str, ...]:
+    def prepared(self) -> Prepared:
         """The frames that say so; made once, however many viewers are sent them."""
         version = {"showtime_id": self.showtime_id, "version": self.version}
         changed = frame(
             "seat:status:changed", {**version, "from_version": self.from_version, "changes": dict(self.changes)}
         )
         sold = [code for code, status in self.changes.items() if status == ViewedStatus.OCCUPIED]
-        return (changed, frame("seats:booked", {**version, "seats": sold})) if sold else (changed,)
+        return Prepared(changed, frame("seats:booked", {**version, "seats": sold})) if sold else Prepared(changed)

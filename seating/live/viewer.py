@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from seating.identity import Claimant
-from seating.live.frames import Stretch
+from seating.live.frames import Prepared, Stretch
 from seating.live.presence import mark_of
 from seating.live.sessions import ShownSession
 
@@ -19,6 +19,10 @@ MAX_WAITING_LENGTH = 512 * 1024
 
 # Why a socket is closed, in the numbers of RFC 6455.
 POLICY_VIOLATION, SERVER_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
+
+
+Send = Callable[[str], Awaitable[None]]
+Offer = Callable[[bytes], bool]
 
 
 class Visitor(Protocol):
@@ -33,18 +37,25 @@ class Visitor(Protocol):
         """The session that says so, if it is one."""
 
 
+def _takes_nothing(_frames: bytes) -> bool:
+    return False
+
+
 class Viewer:
     """Somebody at a socket. Everything but `write` returns at once.
 
-    Changes of seats that wait are merged into one frame per showtime, so a slow reader gets the newest state of each
-    seat. Other frames wait in line. Whoever lets too many wait, or takes nothing from one heartbeat to the next, is
-    dropped.
+    What many are sent is written by the very call that brings it, as long as nothing waits and the socket takes more,
+    for to wake a task for each of them costs a multiple. Everything else waits for `write`. Changes of seats that wait
+    are merged into one frame per showtime, so a slow reader gets the newest state of each seat. Other frames wait in
+    line. Whoever lets too many wait, or takes nothing from one heartbeat to the next, is dropped.
 
     Args:
         visitor: who it is.
+        offer: writes whole frames at once and returns True; or False, if the socket takes no more for now. Without
+            it everything waits for `write`.
     """
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: Visitor, offer: Offer | None = None) -> None:
         self.visitor = visitor
         self.holder_id = visitor.claimant.holder_id if visitor.claimant else None
         # What they count as among those who look at a showtime.
@@ -59,7 +70,9 @@ class Viewer:
         self._line: deque[str] = deque()
         self._line_length = 0
         self._stretches: dict[int, Stretch] = {}
-        self._heartbeats: dict[int, str] = {}
+        self._heartbeats: dict[int, Prepared] = {}
+        self._offer = offer or _takes_nothing
+        # Set while something waits, or is being written: what comes then must not overtake it.
         self._something_waits = asyncio.Event()
 
     def tell(self, text: str) -> None:
@@ -90,18 +103,22 @@ class Viewer:
 
     def lead_on(self, stretch: Stretch) -> None:
         """Give the changes that follow upon those given before."""
+        self.versions[stretch.showtime_id] = stretch.version
+        if self._written_at_once(stretch.prepared):
+            return
         waiting = self._stretches.get(stretch.showtime_id)
         self._stretches[stretch.showtime_id] = waiting.then(stretch) if waiting else stretch
-        self.versions[stretch.showtime_id] = stretch.version
         self._something_waits.set()
 
-    def beat(self, showtime_id: int, text: str) -> None:
+    def beat(self, showtime_id: int, heartbeat: Prepared) -> None:
         """Give a heartbeat; whoever has not even taken the last one is dropped."""
+        if self._written_at_once(heartbeat):
+            return
         if showtime_id in self._heartbeats:
             # A line that is cut, or a program that does not read. The server's own pings cannot end it, for before
             # it closes a line it waits until what was written has gone.
             self.drop(TRY_AGAIN_LATER)
-        self._heartbeats[showtime_id] = text
+        self._heartbeats[showtime_id] = heartbeat
         self._something_waits.set()
 
     def forget(self, showtime_id: int) -> None:
@@ -111,7 +128,10 @@ class Viewer:
         self._stretches.pop(showtime_id, None)
         self._heartbeats.pop(showtime_id, None)
 
-    async def write(self, send: Callable[[str], Awaitable[None]]) -> None:
+    def _written_at_once(self, prepared: Prepared) -> bool:
+        return not self._something_waits.is_set() and self._offer(prepared.content)
+
+    async def write(self, send: Send) -> None:
         """Send what waits, for as long as the socket lives.
 
         Args:
@@ -119,10 +139,10 @@ class Viewer:
         """
         while True:
             await self._something_waits.wait()
-            self._something_waits.clear()
             while texts := self._next():
                 for text in texts:
                     await send(text)
+            self._something_waits.clear()
 
     def _next(self) -> tuple[str, ...]:
         if self._line:
@@ -130,8 +150,8 @@ class Viewer:
             self._line_length -= len(text)
             return (text,)
         if self._stretches:
-            return self._stretches.pop(next(iter(self._stretches))).frames
+            return self._stretches.pop(next(iter(self._stretches))).prepared.texts
         if self._heartbeats:
             # After the changes: a heartbeat never tells of a version that is still waiting here.
-            return (self._heartbeats.pop(next(iter(self._heartbeats))),)
+            return self._heartbeats.pop(next(iter(self._heartbeats))).texts
         return ()

@@ -339,7 +339,7 @@ def running_cinema(
         def part(name: str, line: str, variables: Mapping[str, str]) -> Child:
             environment = {**cinema.environment, **variables}
             argv = procfile.commands(CHECKOUT / "Procfile", {**environment, "PORT": environment.get("PORT", "0")})[line]
-            argv = [sys.executable, "-m", *argv]
+            argv = [sys.executable, *(argv[1:] if argv[0] == "python" else ["-m", *argv])]
             command = Command(argv, environment, CHECKOUT)
             child = Child(name, command, log=held.log(name), children_file=held.children_file, grace=20.0)
             stack.callback(_end, child)

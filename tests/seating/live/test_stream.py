@@ -114,10 +114,10 @@ def test_a_stretch_has_the_newest_state_of_each_seat() -> None:
 def test_sold_seats_are_told_right_after_the_change_that_sold_them() -> None:
     sold = Stretch.of([change(5, A1="occupied", A2="available")])
 
-    changed, booked = sold.frames
+    changed, booked = sold.prepared.texts
     assert json.loads(changed) == {
         "event": "seat:status:changed",
         "data": {"showtime_id": 1, "version": 5, "from_version": 4, "changes": {"A1": "occupied", "A2": "available"}},
     }
     assert json.loads(booked) == {"event": "seats:booked", "data": {"showtime_id": 1, "version": 5, "seats": ["A1"]}}
-    assert len(Stretch.of([change(5, A1="available")]).frames) == 1
+    assert len(Stretch.of([change(5, A1="available")]).prepared.texts) == 1

@@ -7,10 +7,11 @@ import dataclasses
 import json
 from typing import Any
 
+from cinebook.core.sockets import frame_of
 from seating.events import SeatsChanged
 from seating.identity import Claimant
 from seating.live import viewer as viewers
-from seating.live.frames import Stretch
+from seating.live.frames import Prepared, Stretch
 from seating.live.sessions import ShownSession
 from seating.live.viewer import Viewer
 
@@ -46,7 +47,7 @@ def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
         viewer.show(showtime_id=1, version=0, text='{"event": "snapshot"}')
         for version in range(1, 1001):
             viewer.lead_on(stretch(version))
-        viewer.beat(1, json.dumps({"event": "heartbeat", "data": {"version": 1000}}))
+        viewer.beat(1, Prepared(json.dumps({"event": "heartbeat", "data": {"version": 1000}})))
         return await written(viewer)
 
     snapshot, changed, heartbeat = asyncio.run(scene())
@@ -137,14 +138,75 @@ def test_whoever_takes_nothing_between_two_heartbeats_is_let_go() -> None:
         reader, sleeper = Viewer(Nobody()), Viewer(Nobody())
         for _ in range(2):
             for viewer in (reader, sleeper):
-                viewer.beat(1, "{}")
-                viewer.beat(2, "{}")
+                viewer.beat(1, Prepared("{}"))
+                viewer.beat(2, Prepared("{}"))
             assert await written(reader) == [{}, {}]
         assert not reader.dropped.is_set()
         assert sleeper.dropped.is_set()
         assert sleeper.drop_code == viewers.TRY_AGAIN_LATER
 
     asyncio.run(scene())
+
+
+class Line:
+    """A socket that takes so many offers; what is written to it otherwise takes a while."""
+
+    def __init__(self, offers: int) -> None:
+        self.offers = offers
+        self.room = asyncio.Semaphore(0)
+        self.taken: list[bytes] = []
+
+    def offer(self, frames: bytes) -> bool:
+        if not self.offers:
+            return False
+        self.offers -= 1
+        self.taken.append(frames)
+        return True
+
+    async def write(self, text: str) -> None:
+        await self.room.acquire()
+        self.taken.append(frame_of(text))
+
+
+def test_what_many_are_sent_is_written_at_once() -> None:
+    async def scene() -> list[bytes]:
+        line = Line(offers=2)
+        viewer = Viewer(Nobody(), line.offer)
+        viewer.lead_on(stretch(1))
+        viewer.beat(1, Prepared("{}"))
+        return line.taken
+
+    assert asyncio.run(scene()) == [stretch(1).prepared.content, frame_of("{}")]
+
+
+def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
+    async def scene() -> list[bytes]:
+        line = Line(offers=0)
+        viewer = Viewer(Nobody(), line.offer)
+        writing = asyncio.ensure_future(viewer.write(line.write))
+        viewer.lead_on(stretch(1))
+        # It is about to be written, and waits for room.
+        await asyncio.sleep(0)
+        line.offers = 1
+        viewer.lead_on(stretch(2))
+        viewer.lead_on(stretch(3))
+        viewer.beat(1, Prepared("{}"))
+        assert line.taken == []
+        for _ in range(3):
+            line.room.release()
+        # All of it is written in these few turns, and there is nothing else to do in this loop.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        viewer.lead_on(stretch(4))
+        writing.cancel()
+        return line.taken
+
+    first, both, heartbeat, at_once = asyncio.run(scene())
+
+    assert first == stretch(1).prepared.content
+    assert both == stretch(2).then(stretch(3)).prepared.content
+    assert heartbeat == frame_of("{}")
+    assert at_once == stretch(4).prepared.content
 
 
 def test_the_first_reason_counts() -> None:

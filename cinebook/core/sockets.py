@@ -1,0 +1,39 @@
+"""uvicorn's side of a socket, which can also be given frames that were made once for many sockets.
+
+Where the same text goes to a thousand sockets, what ASGI does for each of them (a coroutine, a message, a frame) costs
+more than what the kernel does to send it (docs/adr/0011). So a socket of this server has an extension in its scope,
+`cinebook.offer`; where it is missing, whoever would use it sends messages as everywhere, and all is as well but slower.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+
+OFFER = "cinebook.offer"
+
+
+def frame_of(text: str) -> bytes:
+    """Return a text as the frame that a server sends, for sockets that compress nothing."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """One socket of uvicorn's; `ws_per_message_deflate` must be off."""
+
+    def handle_connect(self, event: Any) -> None:
+        """Begin with a socket as uvicorn does; its scope knows where frames can be offered."""
+        self.scope: Any = {"extensions": {}}
+        super().handle_connect(event)
+        # The application has been called for, but nothing of it has run yet.
+        self.scope["extensions"][OFFER] = self.offer
+
+    def offer(self, frames: bytes) -> bool:
+        """Write whole frames at once, if the socket is open and takes more; return whether they were written."""
+        if self.disconnected or self.conn.state is not OPEN or not self.writable.is_set():
+            return False
+        self.transport.write(frames)
+        return True
