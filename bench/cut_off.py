@@ -41,6 +41,7 @@ from bench.live import (  # noqa: E402
     rounded,
     running_house,
     running_pressers,
+    write_result,
 )
 from cinebook.engines.throwaway import running_engines  # noqa: E402
 from examples.follow_showtime import Showtime  # noqa: E402
@@ -155,6 +156,7 @@ def main() -> int:
     parser.add_argument("--viewers", type=int, default=100)
     parser.add_argument("--losing", type=float, default=15, help="seconds in which frames are lost")
     parser.add_argument("--cut", type=float, default=20, help="seconds in which nothing passes")
+    parser.add_argument("--out", type=Path, help="a folder for cut_off.json, beside the console")
     chosen = parser.parse_args()
     with running_engines() as engines, tempfile.TemporaryDirectory() as folder:
         environment = environment_of_house(engines, Path(folder))
@@ -162,7 +164,10 @@ def main() -> int:
             showtime, _other = server.largest_showtimes()
             with running_proxy(server.host) as proxy, running_pressers(showtime, environment) as press:
                 figures = asyncio.run(suffer(chosen, server, proxy, showtime, press))
-    print(json.dumps(rounded({"machine": machine(), **figures}), indent=2))
+    told = rounded({"machine": machine(), **figures})
+    print(json.dumps(told, indent=2))
+    if chosen.out:
+        write_result(chosen.out / "cut_off.json", told)
     return 0 if figures["equal"] == figures["viewers"] else 1
 
 

@@ -178,7 +178,10 @@ def reach(published: Published, arrivals: Arrivals, viewers: int) -> dict[str, A
     if not seen:
         raise RuntimeError("nobody saw any change")
     lasts = [wait[-1] * 1000 for wait in seen]
-    second = max(1, round(len(published) / max(published[-1][1] - published[0][1], 1)))
+    by_second: dict[int, list[float]] = {}
+    for (_version, went), wait in zip(published, waits, strict=True):
+        if wait:
+            by_second.setdefault(int(went - published[0][1]), []).append(wait[-1] * 1000)
     return {
         "changes": len(published),
         "missed": sum(viewers - len(wait) for wait in waits),
@@ -186,8 +189,7 @@ def reach(published: Published, arrivals: Arrivals, viewers: int) -> dict[str, A
         "median_ms": statistics.median(statistics.median(wait) * 1000 for wait in seen),
         "last_ms": statistics.median(lasts),
         "last_p95_ms": quantile(lasts, 0.95),
-        "last_in_first_second_ms": statistics.median(lasts[:second]),
-        "last_in_last_second_ms": statistics.median(lasts[-second:]),
+        "last_by_second_ms": [statistics.median(of_second) for _second, of_second in sorted(by_second.items())],
     }
 
 
@@ -391,7 +393,7 @@ def main() -> int:
     parser.add_argument("--rush-seconds", type=float, default=60)
     parser.add_argument("--idle", type=float, default=60, help="for how many seconds nothing happens")
     parser.add_argument("--press-viewers", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="a file for the figures, beside the console")
+    parser.add_argument("--out", type=Path, help="a folder for live.json and live.png, beside the console")
     chosen = parser.parse_args()
     if chosen.viewers <= 20:  # noqa: PLR2004 - so many are there when nobody counts
         parser.error("more than 20 viewers are needed")
@@ -406,11 +408,43 @@ def main() -> int:
         result["cinebook"] = of_cinebook(chosen, environment)
         result["yardstick"] = [before, of_yardstick(chosen, environment)]
     result["calm_ratio"] = ratios(result["cinebook"], result["yardstick"])
-    text = json.dumps(rounded(result), indent=2)
-    print(text)
+    told = rounded(result)
+    print(json.dumps(told, indent=2))
     if chosen.out:
-        chosen.out.write_text(text + "\n")
+        write_result(chosen.out / "live.json", told)
+        draw(told, chosen.out / "live.png")
     return 0
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write figures into a file, for bench/results/."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def draw(result: Mapping[str, Any], path: Path) -> None:
+    """Draw what came of it: how a calm change reached the viewers, and whether a queue grew in the rush."""
+    import matplotlib as mpl  # noqa: PLC0415 - it takes a second to load, and only a report wants it
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, (calm, rush) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    names = {"first_ms": "first", "median_ms": "median", "last_ms": "last", "last_p95_ms": "last, p95"}
+    kinds = {"CineBook": [result["cinebook"]], "only writes frames": result["yardstick"]}
+    for number, (label, runs) in enumerate(kinds.items()):
+        heights = [statistics.mean(run["calm"][name] for run in runs) for name in names]
+        calm.bar([at + 0.4 * number for at in range(len(names))], heights, width=0.38, label=label)
+        rush.plot(runs[-1]["rush"]["last_by_second_ms"], label=label)
+    calm.set_xticks([at + 0.2 for at in range(len(names))], list(names.values()))
+    calm.set_title(f"a lone change, until it has reached the … of {result['viewers']} viewers")
+    rush.set_title(f"{result['cinebook']['rush']['per_second']:.0f} changes a second: until the last viewer, by second")
+    rush.set_ylim(bottom=0)
+    for axes in (calm, rush):
+        axes.set_ylabel("ms")
+        axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def rounded(value: Any) -> Any:

@@ -31,6 +31,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # The application has been called for, but nothing of it has run yet.
         self.scope["extensions"][OFFER] = self.offer
 
+    def handle_ping(self) -> None:
+        """Answer a ping; but whoever sends pings and does not read the answers is cut off, for they would pile up."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.transport.abort()
+
     def offer(self, frames: bytes) -> bool:
         """Write whole frames at once, if the socket is open and takes more; return whether they were written."""
         if self.disconnected or self.conn.state is not OPEN or not self.writable.is_set():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import array
+import json
 import os
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.live import Server, of_yardstick, pressed, quantile, ratios, reach, rounded
+from bench.live import Server, draw, of_yardstick, pressed, quantile, ratios, reach, rounded, write_result
 from bench.presser import press
 from bench.viewers import Arrivals, running_crowds
 from seating.events import SeatsChanged
@@ -33,6 +34,7 @@ def test_a_change_has_reached_whoever_got_a_frame_that_leads_past_it() -> None:
     assert figures["first_ms"] == pytest.approx((2 + 4) / 2)
     assert figures["median_ms"] == pytest.approx((20 + 10) / 2)
     assert figures["last_ms"] == pytest.approx((30 + 20) / 2)
+    assert figures["last_by_second_ms"] == [pytest.approx((30 + 20) / 2)]
 
 
 def test_who_was_not_told_is_missed() -> None:
@@ -50,6 +52,19 @@ def test_ratios_are_of_both_runs_of_the_yardstick() -> None:
 def test_figures_are_as_precise_as_they_deserve() -> None:
     assert rounded({"a": [1.23456, 7], "b": "c"}) == {"a": [1.23, 7], "b": "c"}
     assert quantile([3, 1, 2, 4], 0.75) == 4
+
+
+def test_figures_are_kept_and_drawn(tmp_path: Path) -> None:
+    reached = reach([(1, 1.0), (2, 2.5)], some_arrivals({(0, 1): [1.01], (1, 2): [2.53]}), viewers=1)
+    run = {"calm": reached, "rush": {**reached, "per_second": 100.0}}
+    result = {"viewers": 1, "cinebook": run, "yardstick": [run, run]}
+
+    write_result(tmp_path / "new" / "live.json", result)
+    draw(result, tmp_path / "live.png")
+
+    assert reached["last_by_second_ms"] == pytest.approx([10, 30])
+    assert json.loads((tmp_path / "new" / "live.json").read_text())["viewers"] == 1
+    assert (tmp_path / "live.png").stat().st_size > 10_000
 
 
 @pytest.mark.django_db(transaction=True)

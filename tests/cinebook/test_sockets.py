@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -102,6 +103,37 @@ def test_a_closed_socket_takes_nothing() -> None:
             return offers[0](frame_of("too late"))
 
     assert asyncio.run(scene()) is False
+
+
+def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
+    """Each answer would be kept until it is read: nothing bounds how many."""
+    ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"?" * 125
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await opened(scope, receive, send)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def scene() -> int:
+        asked = 0
+        async with served(application) as address:
+            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+            )
+            await reader.readuntil(b"\r\n\r\n")
+            # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
+            writer.transport.pause_reading()
+            with contextlib.suppress(ConnectionError):
+                while asked < 1_000_000:
+                    writer.write(1000 * ping)
+                    asked += 1000
+                    await writer.drain()
+            writer.close()
+        return asked
+
+    assert 0 < asyncio.run(scene()) < 1_000_000
 
 
 def test_what_is_no_handshake_is_refused_as_ever() -> None:
