@@ -19,6 +19,11 @@ from django.core.wsgi import get_wsgi_application
 
 wsgi_application = get_wsgi_application()
 
+from django.urls import resolve  # noqa: E402
+
+# Every view is imported now, and not while somebody waits for the first answer.
+resolve("/api/v1/health")
+
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 
@@ -26,6 +31,7 @@ from bookings.consumers import BookingConsumer  # noqa: E402
 from bookings.ticker import OutboxTicker, PaymentTicker  # noqa: E402
 from cinebook.lifespan import Lifespan  # noqa: E402
 from cinebook.wsgi_in_threads import WsgiInThreads  # noqa: E402
+from seating.api.quick_status import QuickStatus  # noqa: E402
 from seating.live.hub import LiveUpdates  # noqa: E402
 from seating.ticker import HoldTicker, LockTicker  # noqa: E402
 
@@ -48,7 +54,7 @@ live = LiveUpdates()
 application = ProtocolTypeRouter(
     {
         # While PostgreSQL is frozen every thread may wait for it; whoever asks for health is to be told so in time.
-        "http": WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS, apart={"/api/v1/health"}),
+        "http": QuickStatus(WsgiInThreads(wsgi_application, threads=settings.WEB_THREADS, apart={"/api/v1/health"})),
         "websocket": socket,
         # What ticks asks who is present, so it begins later and ends earlier.
         "lifespan": Lifespan(live, HoldTicker(present=live.present), LockTicker(), PaymentTicker(), OutboxTicker()),
