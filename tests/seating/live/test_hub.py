@@ -310,7 +310,7 @@ class TestSale:
                     raise OperationalError("the connection is gone")
 
                 with monkeypatch.context() as away:
-                    away.setattr(audiences, "_shown_to_strangers", fail)
+                    away.setattr(audiences, "_snapshot_for_strangers", fail)
                     await in_thread(stop_sales, showtime_id=showtime.pk)
                     await failed.wait()
                 audience = hub()._audiences[showtime.pk]
