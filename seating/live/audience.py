@@ -142,7 +142,7 @@ class Audience:
             self.viewers[viewer] = None
             viewer.show(showtime_id=self.showtime_id, version=version, text=answering(snapshot.text, frame_id))
             if late:
-                viewer.lead_on(Stretch.of(late))
+                viewer.update(Stretch.of(late))
         self.hear_of(version)
         return True
 
@@ -251,10 +251,10 @@ class Audience:
         for viewer in self.viewers:
             known = viewer.versions[self.showtime_id]
             if known == stretch.from_version:
-                viewer.lead_on(stretch)
+                viewer.update(stretch)
             elif known < stretch.version:
                 # Their snapshot was read in the middle of it.
-                viewer.lead_on(Stretch.of([event for event in events if event.version > known]))
+                viewer.update(Stretch.of([event for event in events if event.version > known]))
 
     def _forget_patience(self) -> None:
         if self._patience:

@@ -58,11 +58,11 @@ class Viewer:
     def __init__(self, visitor: Visitor, offer: Offer | None = None) -> None:
         self.visitor = visitor
         self.holder_id = visitor.claimant.holder_id if visitor.claimant else None
-        # What they count as among those who look at a showtime.
+        # What stands for it when those who look at a showtime are counted.
         self.mark = mark_of(self.holder_id)
         # The showtimes that it has asked for.
         self.joined: set[int] = set()
-        # The version to which the frames lead that it was given, by showtime.
+        # By showtime: the version to which the frames lead that it was given.
         self.versions: dict[int, int] = {}
         # Set when the socket is to be closed, and with which code.
         self.dropped = asyncio.Event()
@@ -101,7 +101,7 @@ class Viewer:
         self.versions[showtime_id] = version
         self.tell(text)
 
-    def lead_on(self, stretch: Stretch) -> None:
+    def update(self, stretch: Stretch) -> None:
         """Give the changes that follow upon those given before."""
         self.versions[stretch.showtime_id] = stretch.version
         if self._written_at_once(stretch.prepared):

@@ -46,7 +46,7 @@ def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
         viewer = Viewer(Nobody())
         viewer.show(showtime_id=1, version=0, text='{"event": "snapshot"}')
         for version in range(1, 1001):
-            viewer.lead_on(stretch(version))
+            viewer.update(stretch(version))
         viewer.beat(1, Prepared(json.dumps({"event": "heartbeat", "data": {"version": 1000}})))
         return await written(viewer)
 
@@ -65,10 +65,10 @@ def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
 def test_a_snapshot_stands_for_all_that_waited_before_it() -> None:
     async def scene() -> list[dict[str, Any]]:
         viewer = Viewer(Nobody())
-        viewer.lead_on(stretch(5))
-        viewer.lead_on(stretch(5, showtime_id=2))
+        viewer.update(stretch(5))
+        viewer.update(stretch(5, showtime_id=2))
         viewer.show(showtime_id=1, version=6, text='{"event": "snapshot"}')
-        viewer.lead_on(stretch(7))
+        viewer.update(stretch(7))
         return await written(viewer)
 
     frames = asyncio.run(scene())
@@ -83,7 +83,7 @@ def test_many_viewers_are_sent_the_very_same_text() -> None:
         texts: list[list[str]] = []
         for _ in range(3):
             viewer = Viewer(Nobody())
-            viewer.lead_on(one)
+            viewer.update(one)
             texts.append(list(viewer._next()))
         return texts
 
@@ -172,7 +172,7 @@ def test_what_many_are_sent_is_written_at_once() -> None:
     async def scene() -> list[bytes]:
         line = Line(offers=2)
         viewer = Viewer(Nobody(), line.offer)
-        viewer.lead_on(stretch(1))
+        viewer.update(stretch(1))
         viewer.beat(1, Prepared("{}"))
         return line.taken
 
@@ -184,12 +184,12 @@ def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
         line = Line(offers=0)
         viewer = Viewer(Nobody(), line.offer)
         writing = asyncio.ensure_future(viewer.write(line.write))
-        viewer.lead_on(stretch(1))
+        viewer.update(stretch(1))
         # It is about to be written, and waits for room.
         await asyncio.sleep(0)
         line.offers = 1
-        viewer.lead_on(stretch(2))
-        viewer.lead_on(stretch(3))
+        viewer.update(stretch(2))
+        viewer.update(stretch(3))
         viewer.beat(1, Prepared("{}"))
         assert line.taken == []
         for _ in range(3):
@@ -197,7 +197,7 @@ def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
         # All of it is written in these few turns, and there is nothing else to do in this loop.
         for _ in range(10):
             await asyncio.sleep(0)
-        viewer.lead_on(stretch(4))
+        viewer.update(stretch(4))
         writing.cancel()
         return line.taken
 
