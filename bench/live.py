@@ -8,7 +8,7 @@ that only writes one prepared frame to each socket (`live_yardstick.py`). Both a
 
 - `calm`: changes that come alone, a few a second: published → first, median and last viewer, and CPU per change.
 - `rush`: so many changes a second, for as long as `--rush-seconds`: is the last second as quick as the first?
-- `idle`: memory and CPU for viewers at whom nothing happens, over nobody at all.
+- `idle`: memory and CPU while nothing happens, with a few viewers and with all of them.
 - `pressed`: with fewer viewers, from the request for a hold until the seat is `locked` at the viewers, all of them.
 
 What it says of speed is true for one machine at one time: only the ratios of one run can be compared.
@@ -51,6 +51,8 @@ from cinebook.engines.throwaway import Engines, running_engines  # noqa: E402
 PROCESSES = 2
 # One alone cannot press a hundred seats a second on a machine that is busy with telling so to a thousand viewers.
 PRESSERS = 2
+# With so many viewers a process has made what it makes once; then its memory is looked at for the first time.
+FEW = 20
 OPENS_WITHIN = 60.0
 # How long the last change may take to reach the last viewer before it counts as lost.
 LAST_SECONDS = 2.0
@@ -301,23 +303,21 @@ def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> d
     """Measure CineBook."""
     with running_house(environment) as server:
         showtime, other = server.largest_showtimes()
-        # What a process makes once is made before its memory is looked at.
-        with running_crowds(server.host, showtime, viewers=20):
-            nobody = {"nobody": idle(server, min(chosen.idle, 10))}
+        with running_crowds(server.host, showtime, viewers=FEW):
+            few = idle(server, min(chosen.idle, 10))
         with running_crowds(server.host, showtime, viewers=chosen.viewers) as crowds:
-            watching = {"viewers": idle(server, chosen.idle)}
-            watching["memory_kib_per_viewer"] = (
-                (watching["viewers"]["memory_mib"] - nobody["nobody"]["memory_mib"]) * 1024 / (chosen.viewers - 20)
-            )
+            many = idle(server, chosen.idle)
             with running_pressers(showtime, environment) as press:
                 calm = measured(server, crowds, press, chosen.rate, chosen.seconds)
                 # Heartbeats, tickers and presence go on while changes come; what the changes cost is the rest.
-                rest = 1 - watching["viewers"]["cpu_percent"] / 100 / calm["cpu_share"]
+                rest = 1 - many["cpu_percent"] / 100 / calm["cpu_share"]
                 calm["cpu_ms_per_change_over_idle"] = calm["cpu_ms_per_change"] * rest
                 rush = measured(server, crowds, press, chosen.rush, chosen.rush_seconds)
         with running_crowds(server.host, other, viewers=chosen.press_viewers) as crowds:
             holds = pressed(server, other, crowds, per_second=chosen.rate, seconds=chosen.seconds)
-    return {"idle": nobody | watching, "calm": calm, "rush": rush, "pressed": holds}
+    per_viewer = (many["memory_mib"] - few["memory_mib"]) * 1024 / (chosen.viewers - FEW)
+    quiet = {"few": few, "viewers": many, "memory_kib_per_viewer": per_viewer}
+    return {"idle": quiet, "calm": calm, "rush": rush, "pressed": holds}
 
 
 @contextmanager
@@ -395,8 +395,8 @@ def main() -> int:
     parser.add_argument("--press-viewers", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a folder for live.json and live.png, beside the console")
     chosen = parser.parse_args()
-    if chosen.viewers <= 20:  # noqa: PLR2004 - so many are there when nobody counts
-        parser.error("more than 20 viewers are needed")
+    if chosen.viewers <= FEW:
+        parser.error(f"more than {FEW} viewers are needed")
     # A socket is a file, in the servers and in the crowd.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
