@@ -32,7 +32,7 @@ from seating.live.handshake import SocketVisitor, visitor_of
 from seating.live.hub import hub
 from seating.live.sessions import ended_sessions
 from seating.live.threads import service_threads
-from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer, Visitor
+from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer
 from seating.selectors.holds import live_holds
 from seating.serializers import (
     HoldSerializer,
@@ -305,7 +305,7 @@ def _showtime_id(asked: Data) -> int:
     return showtime_id
 
 
-def _run(action: Action, visitor: Visitor, asked: Data) -> Data:
+def _run(action: Action, visitor: SocketVisitor, asked: Data) -> Data:
     claimant = visitor.claimant
     if claimant is None or (visitor.session and ended_sessions([visitor.session])):
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)
