@@ -33,16 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from websockets.asyncio.client import ClientConnection  # noqa: E402 - the path comes first
 
-from bench.live import (  # noqa: E402
-    Press,
-    Server,
-    environment_of_house,
-    machine,
-    rounded,
-    running_house,
-    running_pressers,
-    write_result,
-)
+from bench.house import Server, environment_of_house, running_house  # noqa: E402
+from bench.live import Press, machine, rounded, running_pressers, write_result  # noqa: E402
 from cinebook.engines.throwaway import running_engines  # noqa: E402
 from examples.follow_showtime import Showtime  # noqa: E402
 from tests.support.proxy import Proxy, running_proxy  # noqa: E402

@@ -8,7 +8,7 @@ that only writes one prepared frame to each socket (`live_yardstick.py`). Both a
 
 - `calm`: changes that come alone, a few a second: published → first, median and last viewer, and CPU per change.
 - `rush`: so many changes a second, for as long as `--rush-seconds`: is the last second as quick as the first?
-- `idle`: memory and CPU for viewers at whom nothing happens, over nobody at all.
+- `idle`: memory and CPU while nothing happens, with a few viewers and with all of them.
 - `pressed`: with fewer viewers, from the request for a hold until the seat is `locked` at the viewers, all of them.
 
 What it says of speed is true for one machine at one time: only the ratios of one run can be compared.
@@ -17,20 +17,17 @@ What it says of speed is true for one machine at one time: only the ratios of on
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime as dt
 import json
 import os
 import platform
 import random
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,18 +37,17 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-import psutil  # noqa: E402 - the path comes first
-from redis import Redis  # noqa: E402
+from redis import Redis  # noqa: E402 - the path comes first
 
+from bench.house import PROCESSES, Server, environment_of_house, running, running_house  # noqa: E402
 from bench.live_yardstick import CHANNEL  # noqa: E402
 from bench.viewers import Arrivals, Crowds, running_crowds  # noqa: E402
-from cinebook.engines.procfile import commands  # noqa: E402
-from cinebook.engines.throwaway import Engines, running_engines  # noqa: E402
+from cinebook.engines.throwaway import running_engines  # noqa: E402
 
-PROCESSES = 2
 # One alone cannot press a hundred seats a second on a machine that is busy with telling so to a thousand viewers.
 PRESSERS = 2
-OPENS_WITHIN = 60.0
+# With so many viewers a process has made what it makes once; then its memory is looked at for the first time.
+FEW = 20
 # How long the last change may take to reach the last viewer before it counts as lost.
 LAST_SECONDS = 2.0
 # What one change of the yardstick says.
@@ -59,103 +55,6 @@ CHANGE = {"showtime_id": 1, "from_version": 0, "version": 0, "changes": {"A5": "
 
 Published = Sequence[tuple[int, float]]
 Press = Callable[[float, float], Published]
-
-
-@dataclasses.dataclass
-class Server:
-    """A server that runs, whichever."""
-
-    process: psutil.Process
-    host: str
-
-    def workers(self) -> list[psutil.Process]:
-        """Return its web processes."""
-        return self.process.children(recursive=True)
-
-    def cpu_seconds(self) -> float:
-        """Return what its web processes have used."""
-        times = [worker.cpu_times() for worker in self.workers()]
-        return sum(spent.user + spent.system for spent in times)
-
-    def memory(self) -> int:
-        """Return the bytes that its web processes have for themselves."""
-        return sum(worker.memory_full_info().uss for worker in self.workers())
-
-    def largest_showtimes(self) -> tuple[int, int]:
-        """Return the two showtimes on sale with the most free seats, the larger first."""
-        listed = [row for row in self.ask("GET", "showtimes?page_size=200")["results"] if row["on_sale"]]
-        largest = sorted(listed, key=lambda row: -row["available_seats"])
-        return largest[0]["id"], largest[1]["id"]
-
-    def ask(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
-        """Return the answer to a request."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.host}/api/v1/{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - its own server
-            return json.load(answer)
-
-
-def environment_of_house(engines: Engines, folder: Path) -> dict[str, str]:
-    """Return the environment of a demo cinema that lets everybody do as much as they can.
-
-    Args:
-        folder: an empty one, for its data and its log.
-    """
-    return {
-        **os.environ,
-        **engines.environment,
-        "CINEBOOK_DATA_DIR": str(folder),
-        "SECRET_KEY": "a benchmark has no secrets, but a key must be long",
-        "DEMO_CINEMA": "on",
-        "RATE_LIMITS": "off",
-    }
-
-
-@contextmanager
-def running_house(environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run CineBook with a demo cinema, for as long as the context lasts."""
-    prepare = [sys.executable, "manage.py", "prepare"]
-    subprocess.run(prepare, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603 - its own
-    words = {**environment, "HOST": "127.0.0.1", "PORT": "{port}", "WEB_WORKERS": str(PROCESSES)}
-    with running(commands(ROOT / "Procfile", words)["web"][1:], environment) as server:
-        yield server
-
-
-@contextmanager
-def running(program: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run a web server, for as long as the context lasts.
-
-    Args:
-        program: what Python is to run; `{port}` stands for the port.
-        environment: with the addresses of the engines, and in `CINEBOOK_DATA_DIR` the folder of the log.
-    """
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port = str(place.getsockname()[1])
-    command = [sys.executable, *(word.replace("{port}", port) for word in program)]
-    with (Path(environment["CINEBOOK_DATA_DIR"]) / "log").open("ab") as log:
-        process = psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    server = Server(process, f"127.0.0.1:{port}")
-    try:
-        _wait_until_open(server)
-        yield server
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_until_open(server: Server) -> None:
-    deadline = time.monotonic() + OPENS_WITHIN
-    while True:
-        try:
-            server.ask("GET", "health")
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
 
 
 # --- What is measured ------------------------------------------------------------------------------------------------
@@ -301,23 +200,21 @@ def of_cinebook(chosen: argparse.Namespace, environment: Mapping[str, str]) -> d
     """Measure CineBook."""
     with running_house(environment) as server:
         showtime, other = server.largest_showtimes()
-        # What a process makes once is made before its memory is looked at.
-        with running_crowds(server.host, showtime, viewers=20):
-            nobody = {"nobody": idle(server, min(chosen.idle, 10))}
+        with running_crowds(server.host, showtime, viewers=FEW):
+            few = idle(server, min(chosen.idle, 10))
         with running_crowds(server.host, showtime, viewers=chosen.viewers) as crowds:
-            watching = {"viewers": idle(server, chosen.idle)}
-            watching["memory_kib_per_viewer"] = (
-                (watching["viewers"]["memory_mib"] - nobody["nobody"]["memory_mib"]) * 1024 / (chosen.viewers - 20)
-            )
+            many = idle(server, chosen.idle)
             with running_pressers(showtime, environment) as press:
                 calm = measured(server, crowds, press, chosen.rate, chosen.seconds)
                 # Heartbeats, tickers and presence go on while changes come; what the changes cost is the rest.
-                rest = 1 - watching["viewers"]["cpu_percent"] / 100 / calm["cpu_share"]
+                rest = 1 - many["cpu_percent"] / 100 / calm["cpu_share"]
                 calm["cpu_ms_per_change_over_idle"] = calm["cpu_ms_per_change"] * rest
                 rush = measured(server, crowds, press, chosen.rush, chosen.rush_seconds)
         with running_crowds(server.host, other, viewers=chosen.press_viewers) as crowds:
             holds = pressed(server, other, crowds, per_second=chosen.rate, seconds=chosen.seconds)
-    return {"idle": nobody | watching, "calm": calm, "rush": rush, "pressed": holds}
+    per_viewer = (many["memory_mib"] - few["memory_mib"]) * 1024 / (chosen.viewers - FEW)
+    quiet = {"few": few, "viewers": many, "memory_kib_per_viewer": per_viewer}
+    return {"idle": quiet, "calm": calm, "rush": rush, "pressed": holds}
 
 
 @contextmanager
@@ -383,8 +280,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Measure, and print what came of it; return how the process ends."""
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--viewers", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=5, help="of calm changes, per second")
@@ -395,8 +292,14 @@ def main() -> int:
     parser.add_argument("--press-viewers", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a folder for live.json and live.png, beside the console")
     chosen = parser.parse_args()
-    if chosen.viewers <= 20:  # noqa: PLR2004 - so many are there when nobody counts
-        parser.error("more than 20 viewers are needed")
+    if chosen.viewers <= FEW:
+        parser.error(f"more than {FEW} viewers are needed")
+    return chosen
+
+
+def main() -> int:
+    """Measure, and print what came of it; return how the process ends."""
+    chosen = arguments()
     # A socket is a file, in the servers and in the crowd.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,7 +1,7 @@
-"""Somebody who holds and releases seats at a steady rate, for `bench/live.py`: a process beside the web processes.
+"""Somebody who holds and releases seats at a steady rate, in a process beside the web processes.
 
-It calls the services themselves, and notes at which instant each version was published: so the way from there to the
-viewers is measured, and not how long a request takes.
+`bench/live.py` and `bench/cut_off.py` start it. It calls the services themselves, and notes at which instant
+each version was published: so the way from there to the viewers is measured, and not how long a request takes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def press(showtime: int, per_second: float, seconds: float, *, share: slice = AL
         showtime: where.
         per_second: how many changes.
         seconds: for how long.
-        share: which of its seats, so that several of them do not get in each other's way.
+        share: which of its seats, so that several who press do not get in each other's way.
     """
     published: list[tuple[int, float]] = []
     send = broadcast.send

@@ -25,7 +25,8 @@ import uvloop
 
 AT_ONCE = 20
 OPENS_WITHIN = 60.0
-TEXT, PING = 0x1, 0x9
+# The kinds of frames that are looked at (RFC 6455, section 5.2).
+TEXT, PING, PONG = 0x1, 0x9, 0xA
 CHANGED = b'"seat:status:changed"'
 SNAPSHOT = b'"seats:availability"'
 FROM, VERSION = re.compile(rb'"from_version":(\d+)'), re.compile(rb'"version":(\d+)')
@@ -92,7 +93,7 @@ class Viewer(asyncio.Protocol):
 
     def _take(self, kind: int, content: bytes, now: float) -> None:
         if kind == PING:
-            self._send(0xA, content)
+            self._send(PONG, content)
         elif CHANGED in content[:40]:
             begin, end = FROM.search(content), VERSION.search(content)
             if begin and end:
@@ -101,7 +102,7 @@ class Viewer(asyncio.Protocol):
             self.joined.set_result(None)
 
     def _send(self, kind: int, content: bytes) -> None:
-        # Clients must mask what they send; a mask of zeros changes nothing.
+        # Clients must mask what they send; a mask of zeros changes nothing. Nothing that is sent here has 126 bytes.
         self._transport.write(bytes([0x80 | kind, 0x80 | len(content), 0, 0, 0, 0]) + content)
 
 

@@ -1,8 +1,8 @@
 """The one port.
 
 HTTP goes to Django's WSGI application in a pool of threads, for Django's own ASGI handler costs a thread and several
-hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The tickers and
-the hub of the sockets live as long as the process.
+hops per request (docs/adr/0003-http-runs-as-wsgi-beside-the-sockets.md). The tickers and the hub of the sockets live
+as long as the process.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import argparse
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cinebook.settings")
-# Only a web process keeps a pool of database connections; see DATABASE_POOL in the settings.
+# As in `cinebook.asgi`, for here the settings are read before that is imported.
 os.environ["CINEBOOK_PROCESS"] = "web"
 
 import uvicorn
@@ -41,7 +41,7 @@ def main() -> None:
         workers=asked.workers,
         lifespan="on",
         ws="cinebook.core.sockets:SocketProtocol",
-        # It would be paid with memory and CPU for each socket, and our frames are small. `frame_of` relies on it.
+        # It would be paid with memory and CPU for each socket, and our frames are small.
         ws_per_message_deflate=False,
         ws_max_size=LONGEST_FRAME,
         server_header=False,

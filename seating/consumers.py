@@ -32,7 +32,7 @@ from seating.live.handshake import SocketVisitor, visitor_of
 from seating.live.hub import hub
 from seating.live.sessions import ended_sessions
 from seating.live.threads import service_threads
-from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer, Visitor
+from seating.live.viewer import POLICY_VIOLATION, SERVER_ERROR, Viewer
 from seating.selectors.holds import live_holds
 from seating.serializers import (
     HoldSerializer,
@@ -55,6 +55,8 @@ LARGEST_NUMBER = 2**63
 FRAMES = RateLimit("frames", burst=120, per_second=30)
 # How many frames over that limit are answered before the socket is closed.
 PATIENCE = RateLimit("frames-over-the-limit", burst=100, per_second=1)
+# What the log says of a socket that ended without a code of its own (RFC 6455, section 7.4.1).
+NO_CODE, LINE_LOST = 1005, 1006
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -162,7 +164,7 @@ class SeatsConsumer:
                 return ending
             if isinstance(ending, OSError):
                 # The other side has gone while something was written to it.
-                return 1006
+                return LINE_LOST
             if isinstance(ending, Exception):
                 log.error("socket.failed", exc_info=ending)
         await self._close(SERVER_ERROR)
@@ -178,7 +180,7 @@ class SeatsConsumer:
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
-                code: int = message.get("code") or 1005
+                code: int = message.get("code") or NO_CODE
                 return code
             wait = self._buckets.take(FRAMES, FRAMES.name) if settings.RATE_LIMITS else 0
             if wait and self._buckets.take(PATIENCE, PATIENCE.name):
@@ -305,7 +307,7 @@ def _showtime_id(asked: Data) -> int:
     return showtime_id
 
 
-def _run(action: Action, visitor: Visitor, asked: Data) -> Data:
+def _run(action: Action, visitor: SocketVisitor, asked: Data) -> Data:
     claimant = visitor.claimant
     if claimant is None or (visitor.session and ended_sessions([visitor.session])):
         raise Refusal(ErrorCode.NOT_AUTHENTICATED)

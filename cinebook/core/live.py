@@ -30,6 +30,8 @@ ECHO_SECONDS = 1.0
 _PROCESS = uuid.uuid4().hex
 _starting = threading.Lock()
 _unsent = threading.BoundedSemaphore(MAX_UNSENT)
+# Who listens in this process: one for each event loop that serves sockets.
+_listeners: tuple[Listener, ...] = ()
 
 Message = dict[str, Any]
 Hear = Callable[[Message], None]
@@ -225,9 +227,6 @@ class Listener:
         else:
             log.warning("live.deaf", error=str(why) or type(why).__name__)
         self._on_turn()
-
-
-_listeners: tuple[Listener, ...] = ()
 
 
 async def _first_to_end(*works: Any) -> None:

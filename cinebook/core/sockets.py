@@ -17,12 +17,12 @@ OFFER = "cinebook.offer"
 
 
 def frame_of(text: str) -> bytes:
-    """Return a text as the frame that a server sends, for sockets that compress nothing."""
+    """Return a text as the frame that a server sends: not compressed, which every socket takes."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """One socket of uvicorn's; `ws_per_message_deflate` must be off."""
+    """One socket of uvicorn's."""
 
     def handle_connect(self, event: Any) -> None:
         """Begin with a socket as uvicorn does; its scope knows where frames can be offered."""
@@ -32,7 +32,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.scope["extensions"][OFFER] = self.offer
 
     def handle_ping(self) -> None:
-        """Answer a ping; but whoever sends pings and does not read the answers is cut off, for they would pile up."""
+        """Answer a ping; but cut off who sends pings and does not read, for nothing bounds the answers that wait."""
         if self.writable.is_set():
             super().handle_ping()
         else:

@@ -58,7 +58,7 @@ class Audience:
         self._loop = asyncio.get_running_loop()
         # One snapshot is read at a time; whoever comes meanwhile shares the next.
         self._reading = asyncio.Lock()
-        self._next_read: asyncio.Future[tuple[_Shown, set[int]]] | None = None
+        self._next_read: asyncio.Future[tuple[_Snapshot, set[int]]] | None = None
         # How the sale stands, as everybody was told; and whether that is being looked at, or is to be once more.
         self._sale: SaleState | None = None
         self._looking = False
@@ -102,36 +102,36 @@ class Audience:
         self.joining += 1
         try:
             for _attempt in range(SNAPSHOT_ATTEMPTS):
-                shown = await self._shown_to(viewer)
-                if self._admitted(viewer, shown, frame_id):
+                snapshot = await self._snapshot_for(viewer)
+                if self._admitted(viewer, snapshot, frame_id):
                     return
         finally:
             self.joining -= 1
         raise Refusal(ErrorCode.UNAVAILABLE, retry_after=1)
 
-    async def _shown_to(self, viewer: Viewer) -> _Shown:
+    async def _snapshot_for(self, viewer: Viewer) -> _Snapshot:
         """Read the seats as they stand: once for all who come while they are being read, but for those with a hold."""
         if self._next_read is None:
             self._next_read = asyncio.ensure_future(self._read_for_all())
         # Whoever waits may leave, and the others still want it.
-        shown, holders = await asyncio.shield(self._next_read)
+        snapshot, holders = await asyncio.shield(self._next_read)
         claimant = viewer.visitor.claimant
         if claimant is None or claimant.holder_id not in holders:
-            return shown
+            return snapshot
         return await service_threads().run(_snapshot, self.showtime_id, claimant)
 
-    async def _read_for_all(self) -> tuple[_Shown, set[int]]:
+    async def _read_for_all(self) -> tuple[_Snapshot, set[int]]:
         async with self._reading:
             # For those who come from now on, what is read here may be too old.
             self._next_read = None
-            return await service_threads().run(_shown_to_strangers, self.showtime_id)
+            return await service_threads().run(_snapshot_for_strangers, self.showtime_id)
 
-    def _admitted(self, viewer: Viewer, shown: _Shown, frame_id: FrameId | None = None) -> bool:
+    def _admitted(self, viewer: Viewer, snapshot: _Snapshot, frame_id: FrameId | None = None) -> bool:
         """Show a snapshot and what has been told since; return False if it is too old for that."""
-        version = shown.version
+        version = snapshot.version
         if self._sale is None:
-            self._sale = shown.sale
-        self.hear_of_sale(shown.sale)
+            self._sale = snapshot.sale
+        self.hear_of_sale(snapshot.sale)
         if self._stream.version is None:
             self._stream.start(version)
             self._told = version
@@ -140,9 +140,9 @@ class Audience:
             return False
         if self.showtime_id in viewer.joined:
             self.viewers[viewer] = None
-            viewer.show(showtime_id=self.showtime_id, version=version, text=answering(shown.text, frame_id))
+            viewer.show(showtime_id=self.showtime_id, version=version, text=answering(snapshot.text, frame_id))
             if late:
-                viewer.lead_on(Stretch.of(late))
+                viewer.update(Stretch.of(late))
         self.hear_of(version)
         return True
 
@@ -199,10 +199,10 @@ class Audience:
         try:
             while self._look_again:
                 self._look_again = False
-                shown, holders = await service_threads().run(_shown_to_strangers, self.showtime_id)
-                self._sale = shown.sale
+                snapshot, holders = await service_threads().run(_snapshot_for_strangers, self.showtime_id)
+                self._sale = snapshot.sale
                 for viewer in tuple(self.viewers):
-                    if viewer.holder_id in holders or not self._admitted(viewer, shown):
+                    if viewer.holder_id in holders or not self._admitted(viewer, snapshot):
                         self._spawn(self._admit_again(viewer))
         except (Refusal, DatabaseError) as error:
             # The next check of all versions leads here again.
@@ -251,10 +251,10 @@ class Audience:
         for viewer in self.viewers:
             known = viewer.versions[self.showtime_id]
             if known == stretch.from_version:
-                viewer.lead_on(stretch)
+                viewer.update(stretch)
             elif known < stretch.version:
                 # Their snapshot was read in the middle of it.
-                viewer.lead_on(Stretch.of([event for event in events if event.version > known]))
+                viewer.update(Stretch.of([event for event in events if event.version > known]))
 
     def _forget_patience(self) -> None:
         if self._patience:
@@ -288,7 +288,7 @@ class Audience:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Shown:
+class _Snapshot:
     """The frame that shows somebody the seats of a showtime, their version, and how the sale stands in it."""
 
     version: int
@@ -296,7 +296,7 @@ class _Shown:
     text: str
 
 
-def _snapshot(showtime_id: int, claimant: Claimant | None) -> _Shown:
+def _snapshot(showtime_id: int, claimant: Claimant | None) -> _Snapshot:
     """Return the frame that shows somebody the seats."""
     holder_id = claimant.holder_id if claimant else None
     hold = live_hold(holder_id=holder_id, showtime_id=showtime_id) if holder_id else None
@@ -304,11 +304,11 @@ def _snapshot(showtime_id: int, claimant: Claimant | None) -> _Shown:
     if not snapshot.seats and make_missing_seats(showtime_id=showtime_id):
         snapshot = seat_snapshot(showtime_id=showtime_id, holder_id=holder_id)
     states = seat_status(snapshot, hold, viewers=presence().count(showtime_id))
-    return _Shown(version=snapshot.version, sale=snapshot.sale, text=frame("seats:availability", states))
+    return _Snapshot(version=snapshot.version, sale=snapshot.sale, text=frame("seats:availability", states))
 
 
-def _shown_to_strangers(showtime_id: int) -> tuple[_Shown, set[int]]:
+def _snapshot_for_strangers(showtime_id: int) -> tuple[_Snapshot, set[int]]:
     """Return the frame that shows the seats to those who hold none, and who does hold some."""
-    shown = _snapshot(showtime_id, None)
+    snapshot = _snapshot(showtime_id, None)
     # After the snapshot: whoever has let go between the two holds nothing now, as the frame says.
-    return shown, holders_at(showtime_id=showtime_id)
+    return snapshot, holders_at(showtime_id=showtime_id)

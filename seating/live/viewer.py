@@ -5,36 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
-from seating.identity import Claimant
 from seating.live.frames import Prepared, Stretch
+from seating.live.handshake import SocketVisitor
 from seating.live.presence import mark_of
-from seating.live.sessions import ShownSession
 
 # How many frames that cannot be merged may wait, and how long they may be together, in characters: snapshots, answers,
 # and what happened to the viewer's own holds.
 MAX_WAITING = 64
 MAX_WAITING_LENGTH = 512 * 1024
 
-# Why a socket is closed, in the numbers of RFC 6455.
+# Why a socket is closed: codes of RFC 6455, and the one for "come back later" that IANA has registered since.
 POLICY_VIOLATION, SERVER_ERROR, TRY_AGAIN_LATER = 1008, 1011, 1013
-
 
 Send = Callable[[str], Awaitable[None]]
 Offer = Callable[[bytes], bool]
-
-
-class Visitor(Protocol):
-    """Who has opened a socket."""
-
-    @property
-    def claimant(self) -> Claimant | None:
-        """The holder that the visitor may act for now; None for nobody."""
-
-    @property
-    def session(self) -> ShownSession | None:
-        """The session that says so, if it is one."""
 
 
 def _takes_nothing(_frames: bytes) -> bool:
@@ -55,14 +40,14 @@ class Viewer:
             it everything waits for `write`.
     """
 
-    def __init__(self, visitor: Visitor, offer: Offer | None = None) -> None:
+    def __init__(self, visitor: SocketVisitor, offer: Offer | None = None) -> None:
         self.visitor = visitor
         self.holder_id = visitor.claimant.holder_id if visitor.claimant else None
-        # What they count as among those who look at a showtime.
+        # What stands for it when those who look at a showtime are counted.
         self.mark = mark_of(self.holder_id)
         # The showtimes that it has asked for.
         self.joined: set[int] = set()
-        # The version to which the frames lead that it was given, by showtime.
+        # By showtime: the version to which the frames lead that it was given.
         self.versions: dict[int, int] = {}
         # Set when the socket is to be closed, and with which code.
         self.dropped = asyncio.Event()
@@ -101,7 +86,7 @@ class Viewer:
         self.versions[showtime_id] = version
         self.tell(text)
 
-    def lead_on(self, stretch: Stretch) -> None:
+    def update(self, stretch: Stretch) -> None:
         """Give the changes that follow upon those given before."""
         self.versions[stretch.showtime_id] = stretch.version
         if self._written_at_once(stretch.prepared):

@@ -1,6 +1,6 @@
 /**
- * The words that browser and server share: events, codes, and the shapes of what travels. The server's own list of them
- * is its API documentation at /api/v1/docs.
+ * The words that browser and server share: events, codes, and the shapes of what travels. The server's own lists of them
+ * are docs/protocol.md, for the socket, and its API documentation at /api/v1/docs.
  *
  * @typedef {"available" | "locked" | "selected" | "occupied" | "blocked"} SeatStatus  as one viewer sees a seat
  *
@@ -76,14 +76,13 @@ export const Status = Object.freeze({
 /** What the browser sends. */
 export const Ask = Object.freeze({ JOIN: "join:showtime" });
 
-/** What the server sends. */
+/** What the server sends and the browser looks at. */
 export const Told = Object.freeze({
   AVAILABILITY: "seats:availability",
   CHANGED: "seat:status:changed",
   HOLD_CHANGED: "hold:changed",
   HOLD_EXPIRED: "hold:expired",
   HEARTBEAT: "heartbeat",
-  ERROR: "error",
 });
 
 /** The codes that the browser treats in a way of their own. The last is not the server's: nobody answered. */
@@ -94,7 +93,6 @@ export const Code = Object.freeze({
   SEAT_BLOCKED: "seat_blocked",
   RATE_LIMITED: "rate_limited",
   UNAVAILABLE: "unavailable",
-  HOLD_EXPIRED: "hold_expired",
   UNREACHABLE: "unreachable",
 });
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.live import Server, draw, of_yardstick, pressed, quantile, ratios, reach, rounded, write_result
+from bench.house import Server
+from bench.live import draw, of_yardstick, pressed, quantile, ratios, reach, rounded, write_result
 from bench.presser import press
 from bench.viewers import Arrivals, running_crowds
 from seating.events import SeatsChanged

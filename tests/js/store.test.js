@@ -48,19 +48,19 @@ test("the law: a snapshot and its events are the next snapshot, whatever is lost
       events.push(change(version, version + 1, changes));
     }
     let now = free();
-    let at_version = 1;
+    let atVersion = 1;
     for (const event of events) {
       now = { ...now, ...event.changes };
-      at_version = event.version;
+      atVersion = event.version;
       const luck = any(10);
       if (luck === 0) continue; // lost
-      if (store.apply(event) === "gap") store.replace(snapshot(at_version, now));
+      if (store.apply(event) === "gap") store.replace(snapshot(atVersion, now));
       if (luck === 1) assert.equal(store.apply(event), "old");
       if (luck === 2 && event.version > 5) assert.equal(store.apply(events[event.version - 5]), "old");
-      assert.equal(store.version, at_version);
+      assert.equal(store.version, atVersion);
       assert.deepEqual(seen(store), now);
     }
-    store.replace(snapshot(at_version, now));
+    store.replace(snapshot(atVersion, now));
     assert.deepEqual(seen(store), truth);
   }
 });

@@ -2,7 +2,6 @@ import { TAKEN } from "../protocol.js";
 import { byId } from "../words.js";
 
 /** @import { Refused } from "../net/api.js" */
-/** @import { Hold } from "../protocol.js" */
 /** @import { Words } from "../words.js" */
 
 /** What the page tells the person: in passing to a screen reader, as a notice, or as an offer that asks for an answer. */

@@ -2,7 +2,6 @@ import { byId } from "../words.js";
 
 /** @import { Hold } from "../protocol.js" */
 /** @import { Words } from "../words.js" */
-/** @import { Countdown } from "./countdown.js" */
 /** @import { SeatMapView } from "./view.js" */
 
 // From here on the clock is drawn as a warning, in ms.
@@ -42,9 +41,8 @@ export class ChoicePanel {
     byId("time-paying").hidden = !hold?.paying;
     byId("time-held").hidden = !hold || hold.paying;
     byId("release-all").hidden = !hold || hold.paying;
-    const on = hold ? `/checkout/${hold.hold_id}/` : "";
     for (const id of CHECKOUTS) {
-      if (hold) byId(id).setAttribute("href", on);
+      if (hold) byId(id).setAttribute("href", `/checkout/${hold.hold_id}/`);
       else byId(id).removeAttribute("href");
     }
     byId("bar-checkout").hidden = !hold;

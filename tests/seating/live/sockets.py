@@ -14,8 +14,10 @@ from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 
 from cinebook.asgi import application
+from cinebook.core.sockets import OFFER
 from seating.live.hub import LiveUpdates, hub
 from seating.live.threads import DatabaseThreads
+from seating.live.viewer import Offer
 
 SECONDS = 10.0
 TEST_SECONDS = 60.0
@@ -70,7 +72,14 @@ class Socket:
     """A client that keeps a map as docs/protocol.md says, of the one showtime that it has joined."""
 
     def __init__(
-        self, path: str, headers: dict[str, str], subprotocols: Iterable[str], scheme: str, client: str | None = None
+        self,
+        path: str,
+        headers: dict[str, str],
+        subprotocols: Iterable[str],
+        scheme: str,
+        *,
+        client: str | None = None,
+        offer: Offer | None = None,
     ) -> None:
         scope = {
             "type": "websocket",
@@ -80,7 +89,7 @@ class Socket:
             "client": (client, 50_000) if client else None,
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
             "subprotocols": list(subprotocols),
-            "extensions": {"websocket.http.response": {}},
+            "extensions": {"websocket.http.response": {}} | ({OFFER: offer} if offer else {}),
         }
         self._app = ApplicationCommunicator(application, scope)
         self.subprotocol: str | None = None
@@ -173,10 +182,12 @@ async def socket(
     subprotocols: Iterable[str] = (),
     scheme: str = "ws",
     client: str | None = None,
+    offer: Offer | None = None,
 ) -> AsyncIterator[Socket]:
-    """A client of the socket, that has joined the showtime `join`."""
+    """A client of the socket, that has joined the showtime `join`; its server takes frames by `offer`, if it can."""
     bearer = {"authorization": f"Bearer {token}"} if token else {}
-    opened = Socket(path, {"host": "localhost:8000", **bearer, **(headers or {})}, subprotocols, scheme, client)
+    shown = {"host": "localhost:8000", **bearer, **(headers or {})}
+    opened = Socket(path, shown, subprotocols, scheme, client=client, offer=offer)
     await opened.open()
     try:
         if join:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import random
 import threading
@@ -310,7 +311,7 @@ class TestSale:
                     raise OperationalError("the connection is gone")
 
                 with monkeypatch.context() as away:
-                    away.setattr(audiences, "_shown_to_strangers", fail)
+                    away.setattr(audiences, "_snapshot_for_strangers", fail)
                     await in_thread(stop_sales, showtime_id=showtime.pk)
                     await failed.wait()
                 audience = hub()._audiences[showtime.pk]
@@ -554,6 +555,27 @@ def test_a_change_reaches_two_hundred_viewers_and_asks_the_database_nothing(
 
             assert len({client.raw[-1] for client in clients}) == 1
             assert opened == []
+
+    scene()
+
+
+def test_what_many_are_sent_goes_past_asgi(showtime: Showtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "HEARTBEAT_SECONDS", 0.05)
+    offered: list[bytes] = []
+
+    def offer(frames: bytes) -> bool:
+        offered.append(frames)
+        return True
+
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk, offer=offer) as client:
+            await changed(showtime, 1, A1="locked")
+            await until(lambda: any(b"seat:status:changed" in frames for frames in offered))
+            await until(lambda: b"heartbeat" in offered[-1])
+            # What it alone is told is written as ever, and so is its snapshot.
+            assert (await client.ask("holds:get"))["event"] == "error"
+            assert [json.loads(raw)["event"] for raw in client.raw] == ["seats:availability", "error"]
 
     scene()
 

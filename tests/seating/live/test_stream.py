@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from seating.events import SeatsChanged
 from seating.live import stream
-from seating.live.frames import Stretch
 from seating.live.stream import SeatStream
 
 
@@ -101,23 +99,3 @@ def test_any_order_with_any_repetition_gives_every_change_once(count: int, start
 
     assert out == [*range(start + 1, start + count + 1)]
     assert not seats.is_behind
-
-
-def test_a_stretch_has_the_newest_state_of_each_seat() -> None:
-    first = Stretch.of([change(5, A1="locked", A2="locked"), change(6, A1="available")])
-    both = first.then(Stretch.of([change(7, A2="occupied")]))
-
-    assert first == Stretch(1, 4, 6, {"A1": "available", "A2": "locked"})
-    assert both == Stretch(1, 4, 7, {"A1": "available", "A2": "occupied"})
-
-
-def test_sold_seats_are_told_right_after_the_change_that_sold_them() -> None:
-    sold = Stretch.of([change(5, A1="occupied", A2="available")])
-
-    changed, booked = sold.prepared.texts
-    assert json.loads(changed) == {
-        "event": "seat:status:changed",
-        "data": {"showtime_id": 1, "version": 5, "from_version": 4, "changes": {"A1": "occupied", "A2": "available"}},
-    }
-    assert json.loads(booked) == {"event": "seats:booked", "data": {"showtime_id": 1, "version": 5, "seats": ["A1"]}}
-    assert len(Stretch.of([change(5, A1="available")]).prepared.texts) == 1

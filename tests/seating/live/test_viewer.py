@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from typing import Any
 
 from cinebook.core.sockets import frame_of
 from seating.events import SeatsChanged
-from seating.identity import Claimant
 from seating.live import viewer as viewers
 from seating.live.frames import Prepared, Stretch
-from seating.live.sessions import ShownSession
+from seating.live.handshake import SocketVisitor
 from seating.live.viewer import Viewer
 
-
-@dataclasses.dataclass
-class Nobody:
-    claimant: Claimant | None = None
-    session: ShownSession | None = None
+NOBODY = SocketVisitor("nothing")
 
 
 def stretch(version: int, showtime_id: int = 1) -> Stretch:
@@ -43,10 +37,10 @@ async def written(viewer: Viewer) -> list[dict[str, Any]]:
 
 def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
     async def scene() -> list[dict[str, Any]]:
-        viewer = Viewer(Nobody())
+        viewer = Viewer(NOBODY)
         viewer.show(showtime_id=1, version=0, text='{"event": "snapshot"}')
         for version in range(1, 1001):
-            viewer.lead_on(stretch(version))
+            viewer.update(stretch(version))
         viewer.beat(1, Prepared(json.dumps({"event": "heartbeat", "data": {"version": 1000}})))
         return await written(viewer)
 
@@ -64,11 +58,11 @@ def test_a_slow_viewer_gets_the_newest_state_of_each_seat() -> None:
 
 def test_a_snapshot_stands_for_all_that_waited_before_it() -> None:
     async def scene() -> list[dict[str, Any]]:
-        viewer = Viewer(Nobody())
-        viewer.lead_on(stretch(5))
-        viewer.lead_on(stretch(5, showtime_id=2))
+        viewer = Viewer(NOBODY)
+        viewer.update(stretch(5))
+        viewer.update(stretch(5, showtime_id=2))
         viewer.show(showtime_id=1, version=6, text='{"event": "snapshot"}')
-        viewer.lead_on(stretch(7))
+        viewer.update(stretch(7))
         return await written(viewer)
 
     frames = asyncio.run(scene())
@@ -82,8 +76,8 @@ def test_many_viewers_are_sent_the_very_same_text() -> None:
         one = stretch(1)
         texts: list[list[str]] = []
         for _ in range(3):
-            viewer = Viewer(Nobody())
-            viewer.lead_on(one)
+            viewer = Viewer(NOBODY)
+            viewer.update(one)
             texts.append(list(viewer._next()))
         return texts
 
@@ -94,7 +88,7 @@ def test_many_viewers_are_sent_the_very_same_text() -> None:
 
 def test_whoever_never_reads_is_let_go() -> None:
     async def scene() -> tuple[bool, bool, int]:
-        viewer = Viewer(Nobody())
+        viewer = Viewer(NOBODY)
         for _ in range(viewers.MAX_WAITING):
             viewer.tell("{}")
         before = viewer.dropped.is_set()
@@ -106,7 +100,7 @@ def test_whoever_never_reads_is_let_go() -> None:
 
 def test_what_waits_is_bounded_in_length_too() -> None:
     async def scene() -> None:
-        viewer = Viewer(Nobody())
+        viewer = Viewer(NOBODY)
         text = "x" * (viewers.MAX_WAITING_LENGTH // 2)
         for _ in range(3):
             # What has been written makes room.
@@ -124,7 +118,7 @@ def test_what_waits_is_bounded_in_length_too() -> None:
 
 def test_one_long_frame_is_no_backlog() -> None:
     async def scene() -> None:
-        viewer = Viewer(Nobody())
+        viewer = Viewer(NOBODY)
         viewer.show(showtime_id=1, version=0, text="x" * (viewers.MAX_WAITING_LENGTH + 1))
         assert not viewer.dropped.is_set()
 
@@ -135,7 +129,7 @@ def test_whoever_takes_nothing_between_two_heartbeats_is_let_go() -> None:
     """Changes are merged and never overflow: without this, such a socket would stay for ever."""
 
     async def scene() -> None:
-        reader, sleeper = Viewer(Nobody()), Viewer(Nobody())
+        reader, sleeper = Viewer(NOBODY), Viewer(NOBODY)
         for _ in range(2):
             for viewer in (reader, sleeper):
                 viewer.beat(1, Prepared("{}"))
@@ -171,8 +165,8 @@ class Line:
 def test_what_many_are_sent_is_written_at_once() -> None:
     async def scene() -> list[bytes]:
         line = Line(offers=2)
-        viewer = Viewer(Nobody(), line.offer)
-        viewer.lead_on(stretch(1))
+        viewer = Viewer(NOBODY, line.offer)
+        viewer.update(stretch(1))
         viewer.beat(1, Prepared("{}"))
         return line.taken
 
@@ -182,14 +176,14 @@ def test_what_many_are_sent_is_written_at_once() -> None:
 def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
     async def scene() -> list[bytes]:
         line = Line(offers=0)
-        viewer = Viewer(Nobody(), line.offer)
+        viewer = Viewer(NOBODY, line.offer)
         writing = asyncio.ensure_future(viewer.write(line.write))
-        viewer.lead_on(stretch(1))
+        viewer.update(stretch(1))
         # It is about to be written, and waits for room.
         await asyncio.sleep(0)
         line.offers = 1
-        viewer.lead_on(stretch(2))
-        viewer.lead_on(stretch(3))
+        viewer.update(stretch(2))
+        viewer.update(stretch(3))
         viewer.beat(1, Prepared("{}"))
         assert line.taken == []
         for _ in range(3):
@@ -197,7 +191,7 @@ def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
         # All of it is written in these few turns, and there is nothing else to do in this loop.
         for _ in range(10):
             await asyncio.sleep(0)
-        viewer.lead_on(stretch(4))
+        viewer.update(stretch(4))
         writing.cancel()
         return line.taken
 
@@ -211,7 +205,7 @@ def test_nothing_overtakes_what_waits_or_is_being_written() -> None:
 
 def test_the_first_reason_counts() -> None:
     async def scene() -> int:
-        viewer = Viewer(Nobody())
+        viewer = Viewer(NOBODY)
         viewer.drop(viewers.POLICY_VIOLATION)
         viewer.drop(viewers.TRY_AGAIN_LATER)
         return viewer.drop_code
