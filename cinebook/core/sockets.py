@@ -24,6 +24,9 @@ def frame_of(text: str) -> bytes:
 class SocketProtocol(WebSocketsSansIOProtocol):
     """One socket of uvicorn's."""
 
+    # The answers to the latest pings, while the other end does not read: of one piece that was received, at most.
+    _waiting_answers = b""
+
     def handle_connect(self, event: Any) -> None:
         """Begin with a socket as uvicorn does; its scope knows where frames can be offered."""
         self.scope: Any = {"extensions": {}}
@@ -32,11 +35,22 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.scope["extensions"][OFFER] = self.offer
 
     def handle_ping(self) -> None:
-        """Answer a ping; but cut off who sends pings and does not read, for nothing bounds the answers that wait."""
+        """Answer a ping; while nothing more is read at the other end, only the latest waits for its answer.
+
+        RFC 6455, section 5.5.3, allows it. Whoever sends pings and does not read would make the others pile up.
+        """
+        answers = b"".join(self.conn.data_to_send())
         if self.writable.is_set():
-            super().handle_ping()
-        else:
-            self.transport.abort()
+            self.transport.write(answers)
+        elif answers:
+            self._waiting_answers = answers
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        if self._waiting_answers:
+            self.transport.write(self._waiting_answers)
+            self._waiting_answers = b""
 
     def offer(self, frames: bytes) -> bool:
         """Write whole frames at once, if the socket is open and takes more; return whether they were written."""

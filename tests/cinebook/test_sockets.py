@@ -105,17 +105,24 @@ def test_a_closed_socket_takes_nothing() -> None:
     assert asyncio.run(scene()) is False
 
 
-def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
-    """Each answer would be kept until it is read: nothing bounds how many."""
-    ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"?" * 125
+def ping(content: bytes) -> bytes:
+    # A mask of zeros changes nothing.
+    return bytes([0x89, 0x80 | len(content), 0, 0, 0, 0]) + content
+
+
+def test_of_pings_whose_answers_nobody_reads_the_latest_is_answered() -> None:
+    """Each answer would be kept until it is read, and nothing bounds how many."""
+    waiting: list[int] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await opened(scope, receive, send)
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
+        offer = await opened(scope, receive, send)
+        transport = offer.__self__.transport  # type: ignore[attr-defined]
+        # The client says so when it has sent all its pings.
+        await receive()
+        waiting.append(transport.get_write_buffer_size())
+        await receive()
 
-    async def scene() -> int:
-        asked = 0
+    async def scene() -> bytes:
         async with served(application) as address:
             reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
             writer.write(
@@ -124,16 +131,21 @@ def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
             )
             await reader.readuntil(b"\r\n\r\n")
             # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
-            writer.transport.pause_reading()
-            with contextlib.suppress(ConnectionError):
-                while asked < 1_000_000:
-                    writer.write(1000 * ping)
-                    asked += 1000
-                    await writer.drain()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            for _many in range(100):
+                writer.write(1000 * ping(b"?" * 125))
+                await writer.drain()
+            writer.write(ping(b"last") + bytes([0x81, 0x82, 0, 0, 0, 0]) + b"{}")
+            while not waiting:
+                await asyncio.sleep(0)
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await reader.readuntil(bytes([0x8A, 4]) + b"last")
             writer.close()
-        return asked
+            return b"last"
 
-    assert 0 < asyncio.run(scene()) < 1_000_000
+    assert asyncio.run(scene()) == b"last"
+    # What it holds at most before it calls itself full, and what one more piece of pings is answered with.
+    assert 0 < waiting[0] < 1_000_000
 
 
 def test_what_is_no_handshake_is_refused_as_ever() -> None:
