@@ -158,6 +158,24 @@ class TestTheLine:
             stands(page, "B2", "locked")
             expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
 
+    def test_a_network_that_is_gone_is_told_of_wherever_on_the_map_one_is(
+        self, house: House, visit: Callable[..., Visit]
+    ) -> None:
+        browser = visit(viewport={"width": 360, "height": 740})
+        page = browser.open(house.page(house.showtime()))
+        live(page)
+        page.mouse.wheel(0, 10_000)
+        connection = page.locator("#connection")
+        expect(connection).not_to_be_in_viewport()
+        browser.context.set_offline(True)
+        # Not after the silence of 13 s.
+        expect(connection).to_have_text("Reconnecting…", timeout=6_000)
+        expect(connection).to_be_visible()
+        expect(connection).to_be_in_viewport()
+        browser.context.set_offline(False)
+        expect(connection).to_have_text("Live", timeout=20_000)
+        browser.complaints.clear()
+
 
 class TestPeople:
     def test_tabs_agree_on_the_end_of_a_hold(self, house: House, visit: Callable[..., Visit]) -> None:
