@@ -279,6 +279,22 @@ class TestTheWarning:
         page.wait_for_url("**/checkout/**")
         browser.complaints.clear()
 
+    def test_the_last_extension_says_that_it_is_the_last(self, house: House, visit: Callable[..., Visit]) -> None:
+        number = house.showtime()
+        page = visit().open(house.page(number))
+        live(page)
+        seat(page, "B2").click()
+        settled(page, "B2", "selected")
+        time_left(house, number, 25, at_most=70)
+        page.reload()
+        expect(page.get_by_role("button", name="Keep my seats")).to_be_focused()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name=re.compile("cannot be held longer"))
+        expect(dialog.get_by_role("link", name="Continue to checkout")).to_be_visible()
+        expect(page.locator("#announcer")).to_have_text(re.compile("cannot be held longer"))
+        expect(page.locator("#clock")).to_have_text(re.compile(r"(1:0|0:[56])\d"))
+        assert not asks(page)
+
     def test_an_open_offer_is_answered_first(self, house: House, visit: Callable[..., Visit]) -> None:
         number = house.showtime()
         house.hold(house.guest(), number, "C3")
