@@ -22,6 +22,7 @@ import math
 import os
 import random
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
@@ -554,7 +555,7 @@ def arguments() -> argparse.ArgumentParser:
     """Return what the command line understands."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("showtime", type=int, help="its number, as in the address of its page")
-    parser.add_argument("--address", default="http://127.0.0.1:8000")
+    parser.add_argument("--address", default="http://127.0.0.1:8000", help="where the house is (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("follow", help="print every change")
     holding = commands.add_parser("hold", help="hold seats, keep them, and buy them or let them go")
@@ -569,8 +570,8 @@ def arguments() -> argparse.ArgumentParser:
 async def main() -> int:
     """Do what the command line says; return how the process ends."""
     chosen = arguments().parse_args()
-    token = os.environ.get("CINEBOOK_TOKEN") or guest_token(chosen.address)
     try:
+        token = os.environ.get("CINEBOOK_TOKEN") or guest_token(chosen.address)
         async with Showtime(chosen.address, chosen.showtime, token) as showtime:
             if chosen.command == "follow":
                 await follow(showtime)
@@ -580,6 +581,9 @@ async def main() -> int:
     except Refused as refusal:
         others = "; ".join(" ".join(group) for group in refusal.alternatives)
         print(f"{refusal.code}: {refusal}", f"Free: {others}." if others else "", file=sys.stderr)
+        return 1
+    except urllib.error.URLError as error:
+        print(f"{chosen.address} does not let a guest in: {error}. Is CineBook running there?", file=sys.stderr)
         return 1
     return 0
 

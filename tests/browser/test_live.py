@@ -158,6 +158,24 @@ class TestTheLine:
             stands(page, "B2", "locked")
             expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
 
+    def test_a_network_that_is_gone_is_told_of_wherever_on_the_map_one_is(
+        self, house: House, visit: Callable[..., Visit]
+    ) -> None:
+        browser = visit(viewport={"width": 360, "height": 740})
+        page = browser.open(house.page(house.showtime()))
+        live(page)
+        page.mouse.wheel(0, 10_000)
+        connection = page.locator("#connection")
+        expect(connection).not_to_be_in_viewport()
+        browser.context.set_offline(True)
+        # Not after the silence of 13 s.
+        expect(connection).to_have_text("Reconnecting…", timeout=6_000)
+        expect(connection).to_be_visible()
+        expect(connection).to_be_in_viewport()
+        browser.context.set_offline(False)
+        expect(connection).to_have_text("Live", timeout=20_000)
+        browser.complaints.clear()
+
 
 class TestPeople:
     def test_tabs_agree_on_the_end_of_a_hold(self, house: House, visit: Callable[..., Visit]) -> None:
@@ -260,6 +278,22 @@ class TestTheWarning:
         on.click()
         page.wait_for_url("**/checkout/**")
         browser.complaints.clear()
+
+    def test_the_last_extension_says_that_it_is_the_last(self, house: House, visit: Callable[..., Visit]) -> None:
+        number = house.showtime()
+        page = visit().open(house.page(number))
+        live(page)
+        seat(page, "B2").click()
+        settled(page, "B2", "selected")
+        time_left(house, number, 25, at_most=70)
+        page.reload()
+        expect(page.get_by_role("button", name="Keep my seats")).to_be_focused()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name=re.compile("cannot be held longer"))
+        expect(dialog.get_by_role("link", name="Continue to checkout")).to_be_visible()
+        expect(page.locator("#announcer")).to_have_text(re.compile("cannot be held longer"))
+        expect(page.locator("#clock")).to_have_text(re.compile(r"(1:0|0:[56])\d"))
+        assert not asks(page)
 
     def test_an_open_offer_is_answered_first(self, house: House, visit: Callable[..., Visit]) -> None:
         number = house.showtime()

@@ -15,6 +15,7 @@ import pytest
 from examples.follow_showtime import Refused, Showtime, Status
 from tests.browser.house import House
 from tests.support.cinema import CHECKOUT
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, running_proxy
 
 PROGRAM = CHECKOUT / "examples" / "follow_showtime.py"
@@ -129,3 +130,12 @@ def test_the_program_holds_and_buys_or_says_what_else_is_free(house: House) -> N
     refused = run_program(house, number, "hold", code, token=house.guest())
     assert refused.returncode == 1
     assert re.match(rf"seat_booked: {code}: Already sold.*Free: ", refused.stderr)
+
+
+def test_the_program_says_so_where_no_house_is() -> None:
+    command = [sys.executable, str(PROGRAM), "--address", f"http://127.0.0.1:{free_port()}", "7", "follow"]
+    environment = {name: value for name, value in os.environ.items() if name != "CINEBOOK_TOKEN"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "Is CineBook running there?" in ended.stderr
+    assert "Traceback" not in ended.stderr

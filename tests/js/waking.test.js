@@ -34,6 +34,12 @@ test("a network that is back wakes", () => {
   assert.equal(woken(), 1);
 });
 
+test("a network that is gone wakes, so that a dead line is found", () => {
+  const { window, woken } = scene();
+  window.dispatchEvent(new Event("offline"));
+  assert.equal(woken(), 1);
+});
+
 test("a clock that has jumped tells of a machine that slept", () => {
   const { pass, woken } = scene();
   for (let beat = 0; beat < 20; beat += 1) pass(5_000);

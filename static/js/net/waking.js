@@ -7,7 +7,7 @@ const LOOK_EVERY_MS = 5_000;
 const ASLEEP_MS = 15_000;
 
 /**
- * Call back whenever the page may have slept and is looked at again.
+ * Call back whenever the page may have slept and is looked at again, and when the network comes or goes.
  * @param {() => void} onWake
  * @param {object} [world]
  * @param {Pick<Document, "addEventListener" | "visibilityState">} [world.page]
@@ -21,6 +21,8 @@ export function watchForWaking(onWake, { page = document, window = globalThis.wi
 
   page.addEventListener("visibilitychange", wake);
   window.addEventListener("online", wake);
+  // Without a network no line says that it is dead, and its silence would be noticed much later.
+  window.addEventListener("offline", wake);
   setInterval(() => {
     const slept = now() - lookedAt > ASLEEP_MS;
     lookedAt = now();

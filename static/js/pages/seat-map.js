@@ -163,10 +163,11 @@ async function extend() {
   try {
     const hold = await api.extend();
     store.learnHold(hold, hold.server_time);
-    if (warned) {
-      calm();
-      notices.announce(words.say("kept", { time: words.time(hold.expires_at) }));
-    }
+    if (!warned) return;
+    calm();
+    // Where that was the last time, the answer is not all that there is to say.
+    if (countdown.capped && countdown.left <= WARNINGS[0] * 1_000) warn();
+    else notices.announce(words.say("kept", { time: words.time(hold.expires_at) }));
   } catch {
     feed.sync();
   }

@@ -124,6 +124,8 @@ export class Notices {
       this.#warning.showModal();
       return true;
     }
+    // What is no question any more stands in nobody's way.
+    if (this.asks) this.#warning.close();
     // `show()` would take the focus away from whatever the person is about to do.
     this.#warning.open = true;
     this.announce(text);
