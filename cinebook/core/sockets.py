@@ -14,6 +14,10 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 
 OFFER = "cinebook.offer"
+# What a socket that has ended is given to send what was written to it, in seconds.
+LAST_SECONDS = 10.0
+# In how many parts a message may come. A browser sends one.
+MOST_PARTS = 1024
 
 
 def frame_of(text: str) -> bytes:
@@ -30,6 +34,28 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         # The application has been called for, but nothing of it has run yet.
         self.scope["extensions"][OFFER] = self.offer
+
+    async def run_asgi(self) -> None:
+        """Run the application; when it has ended, the socket does so soon, whether the other side reads or not."""
+        await super().run_asgi()
+        self._end_soon()
+
+    def keepalive_timeout(self) -> None:
+        """Give a line up that has not answered a ping."""
+        super().keepalive_timeout()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        # A transport that is closed waits until what was written to it has gone: for ever, if nobody reads at the
+        # other end. And nobody counts a socket that has no application.
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)
+
+    def handle_cont(self, event: Any) -> None:
+        """Take a part of a message; but whoever sends too many is cut off, for empty ones have no other limit."""
+        if len(self.frames) < MOST_PARTS:
+            super().handle_cont(event)
+        else:
+            self.transport.abort()
 
     def handle_ping(self) -> None:
         """Answer a ping; but whoever sends pings and does not read the answers is cut off, for they would pile up."""

@@ -14,9 +14,28 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from cinebook.core.sockets import OFFER, SocketProtocol, frame_of
+from cinebook.core import sockets
+from cinebook.core.sockets import MOST_PARTS, OFFER, SocketProtocol, frame_of
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+
+@contextlib.asynccontextmanager
+async def line_to(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a socket of which everything after the handshake is left to the caller."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -117,23 +136,89 @@ def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
     async def scene() -> int:
         asked = 0
         async with served(application) as address:
-            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
-            writer.write(
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-            )
-            await reader.readuntil(b"\r\n\r\n")
-            # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
-            writer.transport.pause_reading()
-            with contextlib.suppress(ConnectionError):
-                while asked < 1_000_000:
-                    writer.write(1000 * ping)
-                    asked += 1000
-                    await writer.drain()
-            writer.close()
+            async with line_to(address) as (_reader, writer):
+                # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
+                writer.transport.pause_reading()
+                with contextlib.suppress(ConnectionError):
+                    while asked < 1_000_000:
+                        writer.write(1000 * ping)
+                        asked += 1000
+                        await writer.drain()
         return asked
 
     assert 0 < asyncio.run(scene()) < 1_000_000
+
+
+async def _end(_receive: Any, send: Any) -> None:
+    """End a socket as the consumer does, whose close frame may find no room."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await send({"type": "websocket.close"})
+
+
+async def _hear_out(receive: Any, _send: Any) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+@pytest.mark.parametrize("then", [_end, _hear_out])
+def test_a_socket_ends_though_its_other_side_reads_nothing(
+    then: Callable[[Any, Any], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends when its application has, or when it has not answered a ping; nobody would count it any more."""
+    monkeypatch.setattr(sockets, "LAST_SECONDS", 0.1)
+    protocols: list[SocketProtocol] = []
+    full = asyncio.Event()
+
+    class Seen(SocketProtocol):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.ping_interval = self.ping_timeout = 0.2
+            protocols.append(self)
+
+    monkeypatch.setattr("tests.cinebook.test_sockets.SocketProtocol", Seen)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        offer = await opened(scope, receive, send)
+        while offer(frame_of("x" * 100_000)):
+            pass
+        full.set()
+        await then(receive, send)
+
+    async def scene() -> bool:
+        async with served(application) as address, line_to(address) as (_reader, writer):
+            writer.transport.pause_reading()
+            await full.wait()
+            (protocol,) = protocols
+            async with asyncio.timeout(5):
+                while not protocol.disconnected:
+                    await asyncio.sleep(0.01)
+            return protocol not in protocol.connections
+
+    assert asyncio.run(scene())
+
+
+def test_a_message_in_endless_parts_is_cut_off() -> None:
+    """Empty parts weigh nothing, so no limit on its length would ever end it."""
+    heard: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await opened(scope, receive, send)
+        while (message := await receive())["type"] != "websocket.disconnect":
+            heard.append(message["text"])
+
+    async def scene() -> None:
+        async with served(application) as address, line_to(address) as (reader, writer):
+            first, part, last = (bytes([head, 0x80, 0, 0, 0, 0]) for head in (0x01, 0x00, 0x80))
+            writer.write(first + (MOST_PARTS - 2) * part + last)
+            writer.write(first + (MOST_PARTS - 1) * part + last)
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(5):
+                    await reader.read()
+
+    asyncio.run(scene())
+
+    assert heard == [""]
 
 
 def test_what_is_no_handshake_is_refused_as_ever() -> None:
