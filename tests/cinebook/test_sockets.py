@@ -135,15 +135,14 @@ def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
 
     async def scene() -> int:
         asked = 0
-        async with served(application) as address:
-            async with line_to(address) as (_reader, writer):
-                # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
-                writer.transport.pause_reading()
-                with contextlib.suppress(ConnectionError):
-                    while asked < 1_000_000:
-                        writer.write(1000 * ping)
-                        asked += 1000
-                        await writer.drain()
+        async with served(application) as address, line_to(address) as (_reader, writer):
+            # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
+            writer.transport.pause_reading()
+            with contextlib.suppress(ConnectionError):
+                while asked < 1_000_000:
+                    writer.write(1000 * ping)
+                    asked += 1000
+                    await writer.drain()
         return asked
 
     assert 0 < asyncio.run(scene()) < 1_000_000
@@ -167,14 +166,16 @@ def test_a_socket_ends_though_its_other_side_reads_nothing(
 ) -> None:
     """It ends when its application has, or when it has not answered a ping; nobody would count it any more."""
     monkeypatch.setattr(sockets, "LAST_SECONDS", 0.1)
-    protocols: list[SocketProtocol] = []
-    full = asyncio.Event()
+    full, gone = asyncio.Event(), asyncio.Event()
 
     class Seen(SocketProtocol):
         def __init__(self, *given: Any, **named: Any) -> None:
             super().__init__(*given, **named)
             self.ping_interval = self.ping_timeout = 0.2
-            protocols.append(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            gone.set()
 
     monkeypatch.setattr("tests.cinebook.test_sockets.SocketProtocol", Seen)
 
@@ -185,17 +186,15 @@ def test_a_socket_ends_though_its_other_side_reads_nothing(
         full.set()
         await then(receive, send)
 
-    async def scene() -> bool:
+    async def scene() -> None:
         async with served(application) as address, line_to(address) as (_reader, writer):
             writer.transport.pause_reading()
             await full.wait()
-            (protocol,) = protocols
             async with asyncio.timeout(5):
-                while not protocol.disconnected:
-                    await asyncio.sleep(0.01)
-            return protocol not in protocol.connections
+                await gone.wait()
 
-    assert asyncio.run(scene())
+    asyncio.run(scene())
+    assert gone.is_set()
 
 
 def test_a_message_in_endless_parts_is_cut_off() -> None:
