@@ -16,6 +16,8 @@ from websockets.protocol import OPEN
 OFFER = "cinebook.offer"
 # What a socket that has ended is given to send what was written to it, in seconds.
 LAST_SECONDS = 10.0
+# How much may wait to be read, in bytes, before a ping is answered no more. Who only reads slowly is not given as much.
+MOST_UNREAD = 256 * 1024
 # In how many parts a message may come. A browser sends one.
 MOST_PARTS = 1024
 
@@ -59,7 +61,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         """Answer a ping; but whoever sends pings and does not read the answers is cut off, for they would pile up."""
-        if self.writable.is_set():
+        if self.transport.get_write_buffer_size() < MOST_UNREAD:
             super().handle_ping()
         else:
             self.transport.abort()

@@ -148,6 +148,30 @@ def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
     assert 0 < asyncio.run(scene()) < 1_000_000
 
 
+def test_who_reads_slowly_may_ask_whether_the_line_lives() -> None:
+    full = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        offer = await opened(scope, receive, send)
+        while offer(frame_of("x" * 100_000)):
+            pass
+        full.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def scene() -> None:
+        async with served(application) as address, connect(address) as client, asyncio.timeout(5):
+            await full.wait()
+            answered = await client.ping()
+            while not answered.done():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.recv(), 0.1)
+            await answered
+
+    asyncio.run(scene())
+    assert full.is_set()
+
+
 async def _end(_receive: Any, send: Any) -> None:
     """End a socket as the consumer does, whose close frame may find no room."""
     with contextlib.suppress(TimeoutError):
