@@ -27,17 +27,8 @@ import psutil
 import psycopg
 
 from bench import http_load
-from bench.live import (
-    ROOT,
-    Server,
-    environment_of_house,
-    machine,
-    quantile,
-    rounded,
-    running,
-    running_house,
-    write_result,
-)
+from bench.house import ROOT, Server, environment_of_house, running, running_house
+from bench.live import machine, quantile, rounded, write_result
 from bench.scenes import CLIENTS, PEOPLE, SCENES, USED_SHOWTIMES, CineBook, Cinema, Scene, SellOut, Stage, Textbook
 from cinebook.engines.postgres import Survives
 from cinebook.engines.throwaway import Engines, running_engines
@@ -136,7 +127,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def play(
-    scene: Scene, stage: Stage, server: Server, engines: Engines, seconds: float, profile: Path | None
+    scene: Scene, stage: Stage, server: Server, engines: Engines, *, seconds: float, profile: Path | None
 ) -> dict[str, Any]:
     """Play a scene; return its figures.
 
@@ -226,7 +217,7 @@ def play_all(
         for scene in wanted_scenes(chosen.only):
             profile = chosen.profile and chosen.profile / f"{kind.name}, {scene.name}.txt"
             seconds = min(chosen.seconds, scene.seconds)
-            figures[scene.name] = play(scene, stage, server, engines, seconds, profile)
+            figures[scene.name] = play(scene, stage, server, engines, seconds=seconds, profile=profile)
         if not chosen.only or "sell-out" in chosen.only:
             figures["sell-out"] = sell_out(stage, server, made["tokens"])
         figures["memory_mib"] = server.memory() / 2**20

@@ -47,14 +47,16 @@ class Audience:
     Args:
         showtime_id: which.
         spawn: starts a task that the hub ends when it closes.
+        on_empty: called when those who were to be shown the seats anew have all left meanwhile.
     """
 
-    def __init__(self, showtime_id: int, spawn: Spawn) -> None:
+    def __init__(self, showtime_id: int, spawn: Spawn, on_empty: Callable[[Audience], None]) -> None:
         self.showtime_id = showtime_id
         self.viewers: dict[Viewer, None] = {}
         # How many are about to join: their snapshots are being read.
         self.joining = 0
         self._spawn = spawn
+        self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
         # One snapshot is read at a time; whoever comes meanwhile shares the next.
         self._reading = asyncio.Lock()
@@ -158,7 +160,12 @@ class Audience:
         viewers, self.viewers = self.viewers, {}
         self._start_anew()
         for viewer in viewers:
-            self._spawn(self._admit_again(viewer))
+            self._readmit(viewer)
+
+    def _readmit(self, viewer: Viewer) -> None:
+        # They count from now on, or who leaves before the task has begun would end what these rely on.
+        self.joining += 1
+        self._spawn(self._admit_again(viewer))
 
     async def _admit_again(self, viewer: Viewer) -> None:
         try:
@@ -167,6 +174,10 @@ class Audience:
             # Nothing can be promised to them any more; whoever opens a new socket sees what is true.
             log.warning("live.resync_failed", showtime_id=self.showtime_id, error=str(error))
             viewer.drop(TRY_AGAIN_LATER)
+        finally:
+            self.joining -= 1
+            if self.is_empty:
+                self._on_empty(self)
 
     # --- What changes ------------------------------------------------------------------------------------------------
 
@@ -175,8 +186,17 @@ class Audience:
         if message["type"] == "sale.changed":
             self._look_at_sale()
             return
-        self._stream.hear(SeatsChanged(self.showtime_id, message["version"], message["changes"]))
+        event = SeatsChanged(self.showtime_id, message["version"], message["changes"])
+        if any(told.version == event.version and told != event for told in (*self._lately, *self._gathered)):
+            # PostgreSQL was put back to an earlier state and has gone on from there to the same version.
+            self.resync()
+            return
+        self._stream.hear(event)
         self._advance()
+
+    def show_anew(self) -> None:
+        """Show everybody the seats anew: something that has no version may have been missed, such as their holds."""
+        self._look_at_sale()
 
     def hear_of(self, version: int, *, patience: float = PATIENCE_SECONDS) -> None:
         """Learn that a version has been committed; what leads to it must come within `patience` seconds."""
@@ -203,7 +223,7 @@ class Audience:
                 self._sale = snapshot.sale
                 for viewer in tuple(self.viewers):
                     if viewer.holder_id in holders or not self._admitted(viewer, snapshot):
-                        self._spawn(self._admit_again(viewer))
+                        self._readmit(viewer)
         except (Refusal, DatabaseError) as error:
             # The next check of all versions leads here again.
             log.warning("live.sale_not_read", showtime_id=self.showtime_id, error=str(error))

@@ -150,7 +150,7 @@ class Hub:
         viewer.forget(showtime_id)
 
     def _open(self, showtime_id: int) -> Audience:
-        audience = self._audiences[showtime_id] = Audience(showtime_id, self._spawn)
+        audience = self._audiences[showtime_id] = Audience(showtime_id, self._spawn, self._close_if_empty)
         subscribing = self._listener.subscribe(showtime_group(showtime_id), audience.hear)
         self._openings[showtime_id] = self._spawn(subscribing)
         asyncio.get_running_loop().call_later(FIRST_CHECK_SECONDS, self._check_now.set)
@@ -188,6 +188,10 @@ class Hub:
         self._check_now.set()
         self._wants_answers = self._listener.healthy
         self._report_now.set()
+        if self._listener.healthy:
+            # Versions do not tell what has become of somebody's hold meanwhile.
+            for audience in self._audiences.values():
+                audience.show_anew()
 
     async def _report_always(self) -> None:
         """Tell the other processes who is here, as long as there is anybody; and ask them for the same at first."""
@@ -223,6 +227,10 @@ class Hub:
             return
         if time:
             self._clock.set(time, asked_at)
+        for showtime_id in started.keys() - versions.keys():
+            if started[showtime_id] and (audience := self._audiences.get(showtime_id)):
+                # PostgreSQL was put back to a state in which nobody had used it yet.
+                audience.resync()
         for showtime_id, (version, sale) in versions.items():
             audience = self._audiences.get(showtime_id)
             if audience is None:

@@ -14,9 +14,28 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from cinebook.core.sockets import OFFER, SocketProtocol, frame_of
+from cinebook.core import sockets
+from cinebook.core.sockets import MOST_PARTS, OFFER, SocketProtocol, frame_of
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+
+@contextlib.asynccontextmanager
+async def line_to(address: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a socket of which everything after the handshake is left to the caller."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -105,47 +124,124 @@ def test_a_closed_socket_takes_nothing() -> None:
     assert asyncio.run(scene()) is False
 
 
-def ping(content: bytes) -> bytes:
-    # A mask of zeros changes nothing.
-    return bytes([0x89, 0x80 | len(content), 0, 0, 0, 0]) + content
+def test_whoever_asks_and_does_not_listen_is_cut_off() -> None:
+    """Each answer would be kept until it is read: nothing bounds how many."""
+    ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"?" * 125
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await opened(scope, receive, send)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def scene() -> int:
+        asked = 0
+        async with served(application) as address, line_to(address) as (_reader, writer):
+            # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
+            writer.transport.pause_reading()
+            with contextlib.suppress(ConnectionError):
+                while asked < 1_000_000:
+                    writer.write(1000 * ping)
+                    asked += 1000
+                    await writer.drain()
+        return asked
+
+    assert 0 < asyncio.run(scene()) < 1_000_000
 
 
-def test_of_pings_whose_answers_nobody_reads_the_latest_is_answered() -> None:
-    """Each answer would be kept until it is read, and nothing bounds how many."""
-    waiting: list[int] = []
+def test_who_reads_slowly_may_ask_whether_the_line_lives() -> None:
+    full = asyncio.Event()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         offer = await opened(scope, receive, send)
-        transport = offer.__self__.transport  # type: ignore[attr-defined]
-        # The client says so when it has sent all its pings.
-        await receive()
-        waiting.append(transport.get_write_buffer_size())
-        await receive()
+        while offer(frame_of("x" * 100_000)):
+            pass
+        full.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
 
-    async def scene() -> bytes:
-        async with served(application) as address:
-            reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
-            writer.write(
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-            )
-            await reader.readuntil(b"\r\n\r\n")
-            # Nothing more is read: the kernel's buffers fill up at both ends, and then the server's.
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            for _many in range(100):
-                writer.write(1000 * ping(b"?" * 125))
-                await writer.drain()
-            writer.write(ping(b"last") + bytes([0x81, 0x82, 0, 0, 0, 0]) + b"{}")
-            while not waiting:
-                await asyncio.sleep(0)
-            writer.transport.resume_reading()  # type: ignore[attr-defined]
-            await reader.readuntil(bytes([0x8A, 4]) + b"last")
-            writer.close()
-            return b"last"
+    async def scene() -> None:
+        async with served(application) as address, connect(address) as client, asyncio.timeout(5):
+            await full.wait()
+            answered = await client.ping()
+            while not answered.done():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.recv(), 0.1)
+            await answered
 
-    assert asyncio.run(scene()) == b"last"
-    # What it holds at most before it calls itself full, and what one more piece of pings is answered with.
-    assert 0 < waiting[0] < 1_000_000
+    asyncio.run(scene())
+    assert full.is_set()
+
+
+async def _end(_receive: Any, send: Any) -> None:
+    """End a socket as the consumer does, whose close frame may find no room."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await send({"type": "websocket.close"})
+
+
+async def _hear_out(receive: Any, _send: Any) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+@pytest.mark.parametrize("then", [_end, _hear_out])
+def test_a_socket_ends_though_its_other_side_reads_nothing(
+    then: Callable[[Any, Any], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends when its application has, or when it has not answered a ping; nobody would count it any more."""
+    monkeypatch.setattr(sockets, "LAST_SECONDS", 0.1)
+    full, gone = asyncio.Event(), asyncio.Event()
+
+    class Seen(SocketProtocol):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.ping_interval = self.ping_timeout = 0.2
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            gone.set()
+
+    monkeypatch.setattr("tests.cinebook.test_sockets.SocketProtocol", Seen)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        offer = await opened(scope, receive, send)
+        while offer(frame_of("x" * 100_000)):
+            pass
+        full.set()
+        await then(receive, send)
+
+    async def scene() -> None:
+        async with served(application) as address, line_to(address) as (_reader, writer):
+            writer.transport.pause_reading()
+            await full.wait()
+            async with asyncio.timeout(5):
+                await gone.wait()
+
+    asyncio.run(scene())
+    assert gone.is_set()
+
+
+def test_a_message_in_endless_parts_is_cut_off() -> None:
+    """Empty parts weigh nothing, so no limit on its length would ever end it."""
+    heard: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await opened(scope, receive, send)
+        while (message := await receive())["type"] != "websocket.disconnect":
+            heard.append(message["text"])
+
+    async def scene() -> None:
+        async with served(application) as address, line_to(address) as (reader, writer):
+            first, part, last = (bytes([head, 0x80, 0, 0, 0, 0]) for head in (0x01, 0x00, 0x80))
+            writer.write(first + (MOST_PARTS - 2) * part + last)
+            writer.write(first + (MOST_PARTS - 1) * part + last)
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(5):
+                    await reader.read()
+
+    asyncio.run(scene())
+
+    assert heard == [""]
 
 
 def test_what_is_no_handshake_is_refused_as_ever() -> None:

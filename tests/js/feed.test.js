@@ -225,6 +225,25 @@ test("that a hold is gone is asked for, and by the socket if that fails", async 
   assert.equal(Line.last.sent.length, 1);
 });
 
+test("a seat of ours that is said to be free or sold makes us ask what we hold, once", async () => {
+  for (const status of ["available", "occupied"]) {
+    const { store, asked, answers, pass } = await live();
+    store.learnHold({ hold_id: "h", seats: ["A1"], server_time: TIME }, TIME);
+    // The answer to our own request is quicker than the change that it made.
+    Line.last.tell("seat:status:changed", { from_version: 5, version: 6, changes: { A2: "locked" } });
+    Line.last.tell("seat:status:changed", { from_version: 6, version: 7, changes: { A1: "locked" } });
+    await pass(1_000);
+    assert.deepEqual(asked, []);
+    answers.push(changes(9, 9));
+    Line.last.tell("seat:status:changed", { from_version: 7, version: 8, changes: { A1: status } });
+    Line.last.tell("seat:status:changed", { from_version: 8, version: 9, changes: { A2: "available" } });
+    await pass(1_000);
+    assert.deepEqual(asked, [9]);
+    assert.equal(store.hold, null);
+    assert.equal(store.status("A1"), status);
+  }
+});
+
 test("the end of a hold is told if it is ours", async () => {
   const { store, told } = await live();
   store.learnHold({ hold_id: "h", seats: ["A1"], server_time: "2026-11-20T21:00:00Z" }, "2026-11-20T21:00:00Z");

@@ -36,6 +36,7 @@ export class LiveFeed {
   #live = false;
   #polling = false;
   #again = false;
+  #doubting = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pollTimer;
   #viewers = 0;
@@ -139,6 +140,7 @@ export class LiveFeed {
         break;
       case Told.CHANGED:
         if (this.#store.apply(data) === "gap") this.#socket.resync();
+        this.#doubt();
         break;
       case Told.HEARTBEAT:
         this.#countViewers(data.viewers);
@@ -155,6 +157,16 @@ export class LiveFeed {
         if (this.#store.hold?.hold_id === data.hold_id) this.#onExpired(data.hold_id, data.seats);
         break;
     }
+  }
+
+  /** What tells of our own hold may be lost, and no version shows it; but a seat of ours that is free does. */
+  #doubt() {
+    if (this.#doubting || !this.#store.doubtsHold) return;
+    this.#doubting = true;
+    setTimeout(() => {
+      this.#doubting = false;
+      if (this.#isOpen && this.#store.doubtsHold) this.sync();
+    }, BEHIND_MS);
   }
 
   /** @param {boolean} live */

@@ -36,6 +36,11 @@ export class SeatStore {
     return this.#hold;
   }
 
+  /** @returns {boolean} whether a seat that we believe to hold is said to be nobody's, or sold: one of both is old */
+  get doubtsHold() {
+    return this.#hold?.seats.some((code) => this.#seats.get(code) !== Status.LOCKED) ?? false;
+  }
+
   /** @returns {string[]} every seat's code */
   get codes() {
     return [...this.#seats.keys()];

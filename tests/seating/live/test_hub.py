@@ -466,6 +466,94 @@ def test_a_database_put_back_to_an_earlier_state_is_shown_as_it_is(showtime: Sho
     scene()
 
 
+def test_a_database_put_back_is_found_when_it_has_gone_on_to_the_same_version(showtime: Showtime, ada: Person) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk) as client:
+            await changed(showtime, 1, A1="occupied")
+            await client.reach(1)
+            # PostgreSQL has never heard of that version 1, and has now one of its own.
+            await in_thread(take, ada, showtime, "A2")
+
+            frame = await client.receive("seats:availability")
+            assert frame["data"]["version"] == 1
+            assert frame["data"]["seats"]["A1"] == "available"
+            assert frame["data"]["seats"]["A2"] == "locked"
+
+    scene()
+
+
+def test_a_database_put_back_to_before_the_first_use_is_shown_as_it_is(showtime: Showtime) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk) as client:
+            await changed(showtime, 1, A1="occupied")
+            await client.reach(1)
+            await in_thread(ShowtimeSales.objects.all().delete)
+            hub()._check_now.set()
+
+            frame = await client.receive("seats:availability")
+            assert frame["data"]["version"] == 0
+            assert frame["data"]["seats"]["A1"] == "available"
+
+    scene()
+
+
+def test_who_leaves_during_a_resync_takes_nothing_from_the_others(showtime: Showtime, ben: Person) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk) as one, socket(join=showtime.pk) as two:
+            audience = hub()._audiences[showtime.pk]
+            _first, second = audience.viewers
+            audience.resync()
+            hub().unwatch(second, showtime.pk)
+
+            await next_snapshot(one)
+            await in_thread(take, ben, showtime, "A1")
+            await one.reach(1)
+            assert not await two.waits()
+
+    scene()
+
+
+def test_when_all_leave_during_a_resync_nothing_is_kept(showtime: Showtime) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(join=showtime.pk):
+            audience = hub()._audiences[showtime.pk]
+            (viewer,) = audience.viewers
+            audience.resync()
+            # A turn of the loop, in which the reading begins.
+            await asyncio.sleep(0)
+            hub().unwatch(viewer, showtime.pk)
+
+            await until(lambda: showtime.pk not in hub()._audiences)
+
+    scene()
+
+
+def test_who_holds_what_is_told_again_after_the_layer_was_away(
+    showtime: Showtime, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @in_loop
+    async def scene() -> None:
+        async with socket(ada.token, join=showtime.pk) as client:
+            await in_thread(take, ada, showtime, "A1")
+            await client.receive("hold:changed")
+            hub()._listener._turn(healthy=False)
+            with monkeypatch.context() as patched:
+                # Another process does it, and nobody hears of it here.
+                patched.setattr("seating.broadcast.send_to_group", lambda *_message: None)
+                await in_thread(let_go, ada, showtime)
+            hub()._listener._turn(healthy=True)
+
+            frame = await client.receive("seats:availability")
+            assert frame["data"]["version"] == 2
+            assert frame["data"]["hold"] is None
+
+    scene()
+
+
 def test_changes_close_together_go_out_as_one_frame(showtime: Showtime) -> None:
     @in_loop
     async def scene() -> None:
