@@ -210,12 +210,14 @@ class SeatsConsumer:
 
     async def _act(self, event: str, asked: Data, frame_id: FrameId | None) -> None:
         if event == "join:showtime":
-            await hub().watch(self._viewer, _showtime_id(asked), frame_id)
+            async with hub().turn_of(self._viewer):
+                await hub().watch(self._viewer, _showtime_id(asked), frame_id)
         elif event == "leave:showtime":
             hub().unwatch(self._viewer, _showtime_id(asked))
         elif event in self.actions:
             action = self.actions[event]
-            answer = await service_threads().run(_run, action, self._viewer.visitor, asked)
+            async with hub().turn_of(self._viewer):
+                answer = await service_threads().run(_run, action, self._viewer.visitor, asked)
             self._tell(action.success, answer, frame_id)
         else:
             raise Refusal(ErrorCode.INVALID_DATA, "There is no such event.")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from django.utils import timezone
 from django.utils.http import parse_etags
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
@@ -86,13 +86,13 @@ class SeatStatus(ApiView):
             tag = _tag(*current_version(showtime_id=pk), hold)
             if _is_one_of(known, tag):
                 _viewers(pk, holder_id)
-                return _kept_by_the_viewer(HttpResponse(status=304), tag)
+                return _kept_by_the_viewer(HttpResponseNotModified(), tag)
         changed = None if since is None else seats_changed_since(showtime_id=pk, holder_id=holder_id, version=since)
         shown = changed or _all_seats(pk, holder_id)
         viewers = _viewers(pk, holder_id)
         tag = _tag(shown.version, shown.sale, hold)
         if _is_one_of(known, tag):
-            return _kept_by_the_viewer(HttpResponse(status=304), tag)
+            return _kept_by_the_viewer(HttpResponseNotModified(), tag)
         body = (
             seat_status(shown, hold, viewers=viewers)
             if since is None or not changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Any
 
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 # How many events of one holder may wait to be told; the oldest are forgotten first.
 MAX_WAITING = 64
+# How many of a holder's frames are worked on at a time, over all their sockets in this process: else one of them with
+# many sockets would keep all threads busy, and everybody else would wait.
+AT_ONCE = 2
 # What makes two messages the same event, whichever process sent them.
 EVENT_FIELDS = {"type", "showtime_id", "hold_id", "seats"}
 
@@ -34,6 +38,8 @@ class HolderSockets:
     def __init__(self, holder_id: int, spawn: Spawn) -> None:
         self.viewers: dict[Viewer, None] = {}
         self.holder_id = holder_id
+        # Whoever works on a frame of theirs holds it.
+        self.turn = asyncio.Semaphore(AT_ONCE)
         self._spawn = spawn
         self._waiting: deque[dict[str, Any]] = deque(maxlen=MAX_WAITING)
         self._telling = False

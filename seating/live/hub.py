@@ -86,6 +86,10 @@ class Hub:
             self._spawn(self._listener.subscribe(holder_group(holder_id), sockets.hear))
         sockets.viewers[viewer] = None
 
+    def turn_of(self, viewer: Viewer) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what is entered while a frame of a socket that has entered is worked on: it waits for its turn."""
+        return self._holders[viewer.holder_id].turn if viewer.holder_id else contextlib.nullcontext()
+
     def leave(self, viewer: Viewer) -> None:
         """Forget a socket."""
         for showtime_id in tuple(viewer.joined):

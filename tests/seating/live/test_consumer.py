@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import threading
 from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
+from rest_framework.serializers import Serializer
 
 from bookings.consumers import BookingConsumer
 from cinebook import asgi
@@ -17,11 +21,12 @@ from seating import consumers
 from seating.consumers import Action, SeatsConsumer
 from seating.live import hub as hubs
 from seating.live import viewer as viewers
+from seating.live.holders import AT_ONCE
 from seating.models import Showtime
 from seating.serializers import ShowtimeRequest
 from tests.factories import make_showtime
 from tests.seating.live.conftest import Person
-from tests.seating.live.sockets import in_loop, in_thread, socket
+from tests.seating.live.sockets import TEST_SECONDS, in_loop, in_thread, socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -327,6 +332,41 @@ def test_whoever_does_not_read_is_closed(showtime: Showtime, monkeypatch: pytest
             for _ in range(viewers.MAX_WAITING + 1):
                 viewer.tell("{}")
             assert await client.closing_code() == viewers.TRY_AGAIN_LATER
+
+    scene()
+
+
+def test_one_holder_with_many_sockets_keeps_nobody_waiting(
+    showtime: Showtime, ada: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, begun = threading.Event(), threading.Semaphore(0)
+
+    def slowly(claimant: Any, _asked: dict[str, Any]) -> dict[str, Any]:
+        if claimant.holder_id == ada.claimant.holder_id:
+            begun.release()
+            may_end.wait(TEST_SECONDS)
+        return {}
+
+    class Slow(SeatsConsumer):
+        actions = {"holds:get": Action(Serializer, slowly, "holds:current", limited=False)}
+
+    monkeypatch.setitem(asgi.sockets, "/ws/seats/", Slow.serve)
+
+    @in_loop
+    async def scene() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            hers = [await stack.enter_async_context(socket(ada.token)) for _number in range(8)]
+            asked = [asyncio.ensure_future(client.ask("holds:get")) for client in hers]
+            for _number in range(AT_ONCE):
+                await asyncio.to_thread(begun.acquire)
+            try:
+                async with socket(ben.token) as his:
+                    assert (await his.ask("holds:get"))["event"] == "holds:current"
+                assert not any(answer.done() for answer in asked)
+                assert not begun.acquire(blocking=False)
+            finally:
+                may_end.set()
+            assert {(await answer)["event"] for answer in asked} == {"holds:current"}
 
     scene()
 
