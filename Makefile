@@ -14,13 +14,14 @@ FAULTS  ?= all
 CLIENTS ?= 24
 OPTIONS ?=
 
-.PHONY: help run test soak check format clean
+.PHONY: help run test soak bench check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     start CineBook here: web, worker, beat, PostgreSQL and Redis"
 	@echo "make test    run all tests (ARGS=… goes to pytest)"
 	@echo "make soak    run a whole cinema with people and faults, and judge it (SECONDS, SEED, FAULTS, CLIENTS, OPTIONS)"
+	@echo "make bench   measure CineBook beside a textbook implementation, on a machine with nothing else to do (OPTIONS)"
 	@echo "make check   run what needs no test: style, types, the import law, templates, migrations"
 	@echo "make format  put the code into shape"
 	@echo "make clean   remove the virtual environment and what the tools left (your data in var/ stays)"
@@ -33,6 +34,9 @@ test: $(VENV)/installed-dev
 
 soak: $(VENV)/installed-dev
 	@exec $(BIN)/python -m tests.soak --seconds $(SECONDS) --seed "$(SEED)" --faults "$(FAULTS)" --clients $(CLIENTS) $(OPTIONS)
+
+bench: $(VENV)/installed-dev
+	@exec $(BIN)/python -m bench.compare --out bench/results $(OPTIONS)
 
 check: $(VENV)/installed-dev
 	@$(BIN)/ruff check .

@@ -4,8 +4,7 @@
     .venv/bin/python -m bench.compare --rounds 1 --seconds 1 --only hold
 
 The textbook (`bench/textbook/`) and CineBook, as `make run` serves it but without rate limits, take turns with the same
-PostgreSQL, whose commits outlive a power cut, and the same Redis; then both once more with Redis away. What they say of
-speed is true for one machine at one time: only the ratios of one run can be compared.
+PostgreSQL, whose commits outlive a power cut, and the same Redis. What they say of speed is true for one machine at one time: only the ratios of one run can be compared.
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ from bench.scenes import CLIENTS, PEOPLE, SCENES, USED_SHOWTIMES, CineBook, Cine
 from cinebook.engines.postgres import Survives
 from cinebook.engines.throwaway import Engines, running_engines
 
-# With which gunicorn is quickest on two cores: measured with 2 to 9 of them.
+# What gunicorn recommends for two cores.
 TEXTBOOK_WORKERS = 5
 ROOM, LARGE_ROOM = (15, 20), (25, 80)
 SELL_OUT_PEOPLE = 2000
-WITHOUT_REDIS = {"hold 2 seats, many showtimes", "reject a held seat", "status of 300 seats", "extend", "buy"}
-"""The scenes that are played once more with Redis away."""
 
 
 class Kind:
@@ -163,9 +160,8 @@ def profiled(server: Server, path: Path | None, seconds: float) -> Iterator[None
     path.parent.mkdir(parents=True, exist_ok=True)
     # The last one: the first may be a helper of multiprocessing.
     watched = max(server.workers(), key=lambda process: process.pid)
-    kind = "raw" if path.suffix == ".txt" else "flamegraph"
     command = [str(Path(sys.executable).parent / "py-spy"), "record"]
-    options = ["--pid", str(watched.pid), "--duration", str(max(1, int(seconds))), "--rate", "250", "--format", kind]
+    options = ["--pid", str(watched.pid), "--duration", str(max(1, int(seconds))), "--rate", "250"]
     with subprocess.Popen([*command, *options, "--output", str(path)], stdout=subprocess.DEVNULL) as process:  # noqa: S603
         yield
         process.wait(60)
@@ -215,7 +211,7 @@ def play_all(
     figures: dict[str, Any] = {}
     with kind.running() as server:
         for scene in wanted_scenes(chosen.only):
-            profile = chosen.profile and chosen.profile / f"{kind.name}, {scene.name}.txt"
+            profile = chosen.profile and chosen.profile / f"{kind.name}, {scene.name}.svg"
             seconds = min(chosen.seconds, scene.seconds)
             figures[scene.name] = play(scene, stage, server, engines, seconds=seconds, profile=profile)
         if not chosen.only or "sell-out" in chosen.only:

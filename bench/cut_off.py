@@ -134,12 +134,17 @@ def account(viewers: list[Viewer], cut_at: float, answered: float) -> dict[str, 
         "viewers": len(viewers),
         "frames_lost": sum(viewer.lost for viewer in viewers),
         "noticed": len(noticed),
-        "noticed_s": {"median": statistics.median(noticed), "most": max(noticed)},
+        "noticed_s": spread(noticed),
         "equal": len(returned),
-        "returned_ms": {"median": statistics.median(returned), "most": max(returned)},
+        "returned_ms": spread(returned),
         "questions": {"most": max(viewer.questions for viewer in viewers)},
         "answered_ms": answered * 1000,
     }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Return the median and the most; nothing of none."""
+    return {"median": statistics.median(values), "most": max(values)} if values else {}
 
 
 def main() -> int:

@@ -58,9 +58,9 @@ def request(
         counted: whether it is what is measured.
     """
     content = b"" if body is None else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
-    if content:
-        lines.append("Content-Type: application/json")
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if method != "GET":
+        lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
     if token:
         lines.append(f"Authorization: Bearer {token}")
     if etag:

@@ -128,7 +128,6 @@ class Scene:
     clients: Callable[[Stage], list[Client]]
     right: Collection[int]
     seconds: float = 4.0
-    needs_redis: bool = False
 
 
 def _hold_in_many(stage: Stage) -> list[Client]:
