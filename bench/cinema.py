@@ -39,7 +39,7 @@ def make_room(rows: int, seats: int, showtimes: int) -> dict[str, Any]:
         make_showtime(auditorium=auditorium, movie=movie, starts_at=begin + number * dt.timedelta(hours=3)).pk
         for number in range(showtimes)
     ]
-    return {"showtimes": made, "codes": list(showtime_layout(made[0]).by_code)}
+    return {"showtimes": made, "codes": list(showtime_layout(made[0]).by_code) if made else []}
 
 
 def main() -> None:

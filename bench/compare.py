@@ -4,7 +4,8 @@
     .venv/bin/python -m bench.compare --rounds 1 --seconds 1 --only hold
 
 The textbook (`bench/textbook/`) and CineBook, as `make run` serves it but without rate limits, take turns with the same
-PostgreSQL, whose commits outlive a power cut, and the same Redis. What they say of speed is true for one machine at one time: only the ratios of one run can be compared.
+PostgreSQL, whose commits outlive a power cut, and the same Redis. What they say of speed is true for one machine at one
+time: only the ratios of one run can be compared.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import psycopg
 from bench import http_load
 from bench.house import ROOT, Server, environment_of_house, running, running_house
 from bench.live import machine, quantile, rounded, write_result
-from bench.scenes import CLIENTS, PEOPLE, SCENES, USED_SHOWTIMES, CineBook, Cinema, Scene, SellOut, Stage, Textbook
+from bench.scenes import CLIENTS, PEOPLE, SCENES, CineBook, Cinema, Scene, SellOut, Stage, Textbook
 from cinebook.engines.postgres import Survives
 from cinebook.engines.throwaway import Engines, running_engines
 
@@ -61,6 +62,7 @@ class Kind:
             "DATABASE_URL": url.replace("/cinebook?", f"/{own}?"),
             "PAYMENT_PROVIDERS": "demo",
             "DEMO_CINEMA": "off",
+            "DJANGO_SETTINGS_MODULE": "bench.textbook.settings" if name == "textbook" else "cinebook.settings",
         }
 
     def prepare(self, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -212,9 +214,8 @@ def play_all(
     with kind.running() as server:
         for scene in wanted_scenes(chosen.only):
             profile = chosen.profile and chosen.profile / f"{kind.name}, {scene.name}.svg"
-            seconds = min(chosen.seconds, scene.seconds)
-            figures[scene.name] = play(scene, stage, server, engines, seconds=seconds, profile=profile)
-        if not chosen.only or "sell-out" in chosen.only:
+            figures[scene.name] = play(scene, stage, server, engines, seconds=chosen.seconds, profile=profile)
+        if len(made["tokens"]) >= SELL_OUT_PEOPLE:
             figures["sell-out"] = sell_out(stage, server, made["tokens"])
         figures["memory_mib"] = server.memory() / 2**20
     return figures
@@ -261,9 +262,13 @@ def main() -> int:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
+    scenes = wanted_scenes(chosen.only)
+    sells_out = not chosen.only or "sell-out" in chosen.only
+    used = sum(scene.showtimes for scene in scenes) + sells_out
+    used_large = sum(scene.large_showtimes for scene in scenes)
     wanted = {
-        "rooms": [[*ROOM, (chosen.rounds + 1) * (USED_SHOWTIMES + 2)], [*LARGE_ROOM, chosen.rounds + 1]],
-        "users": SELL_OUT_PEOPLE,
+        "rooms": [[*ROOM, chosen.rounds * used], [*LARGE_ROOM, chosen.rounds * used_large]],
+        "users": SELL_OUT_PEOPLE if sells_out else CLIENTS * PEOPLE,
     }
     rounds: dict[str, list[dict[str, Any]]] = {"textbook": [], "cinebook": []}
     with running_engines(commits=Survives.POWER_CUT) as engines, tempfile.TemporaryDirectory() as folder:

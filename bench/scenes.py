@@ -122,12 +122,13 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """What a crowd does. `right` are the statuses of the answers that it is about; any other one is a failure."""
+    """What a crowd does, and at how many showtimes. `right` are the statuses of the answers that it is about."""
 
     name: str
     clients: Callable[[Stage], list[Client]]
     right: Collection[int]
-    seconds: float = 4.0
+    showtimes: int = 1
+    large_showtimes: int = 0
 
 
 def _hold_in_many(stage: Stage) -> list[Client]:
@@ -231,19 +232,18 @@ def _not_counted(asked: Request) -> Request:
 
 # Of the answers.
 HELD, SOLD, OKAY, KNOWN, REFUSED = 201, 201, 200, 304, 409
-# How many showtimes the scenes use up.
+# How many showtimes seats are held at, and bought.
 SHOWTIMES, SHOWTIMES_SOLD = 40, 8
-USED_SHOWTIMES = SHOWTIMES + SHOWTIMES_SOLD + 6
 
 SCENES = [
-    Scene("hold 2 seats, many showtimes", _hold_in_many, {HELD}),
-    Scene("hold 2 seats, one showtime", _hold_in_one, {HELD}),
+    Scene("hold 2 seats, many showtimes", _hold_in_many, {HELD}, showtimes=SHOWTIMES),
+    Scene("hold 2 seats, one showtime", _hold_in_one, {HELD}, showtimes=0, large_showtimes=1),
     Scene("reject a held seat", _reject, {REFUSED}),
     Scene("status of 300 seats", _status, {OKAY}),
     Scene("status, 304", _status_known, {KNOWN, OKAY}),
     Scene("page of the seat map", _page, {OKAY}),
     Scene("extend", _extend, {OKAY}),
-    Scene("buy", _buy, {SOLD}),
+    Scene("buy", _buy, {SOLD}, showtimes=SHOWTIMES_SOLD),
 ]
 
 

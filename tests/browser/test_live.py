@@ -172,8 +172,13 @@ class TestTheLine:
         expect(connection).to_have_text("Reconnecting…", timeout=6_000)
         expect(connection).to_be_visible()
         expect(connection).to_be_in_viewport()
+        # A pick that comes to nothing is told of for as long as it is so.
+        seat(page, "A1").click()
+        expect(page.locator("#toast-words")).to_contain_text("We could not reach the cinema.", timeout=15_000)
+        stands(page, "A1", "available")
         browser.context.set_offline(False)
         expect(connection).to_have_text("Live", timeout=20_000)
+        expect(page.locator("#toast")).to_be_hidden()
         browser.complaints.clear()
 
 

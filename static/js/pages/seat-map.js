@@ -222,6 +222,7 @@ function showConnection(connection) {
   const line = byId("connection");
   line.dataset.state = connection;
   line.textContent = words.say(connection, { seconds: pollMs / 1_000 });
+  if (connection === "live") notices.reached();
 }
 
 feed.open();

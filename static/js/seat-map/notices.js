@@ -72,6 +72,11 @@ export class Notices {
     byId("toast-words").textContent = "";
   }
 
+  /** The cinema is reached again: whoever was told that it is not need not be told any longer. */
+  reached() {
+    if (byId("toast-words").textContent === this.#words.say("unreachable")) this.clear();
+  }
+
   /** Say why nothing was done; offer other seats, where there are some. @param {Refused} refused @param {string[]} codes */
   refuse(refused, codes) {
     const detail = refused.detail || this.#words.say("unreachable");
