@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from bench.http_load import Client, Reply, Request, request
 
 CLIENTS = 50
-# How many people are behind one client, one after the other: so that every hold is a new one.
-PEOPLE = 3
+# How many people are behind one client, one after the other: so many that nobody wants more than a hold may have.
+PEOPLE = 5
 SEATS = 2
 CONTACT = {"name": "Ada Example", "email": "ada@example.org"}
 
