@@ -96,8 +96,11 @@ def test_nobody_ever_has_what_somebody_else_was_promised(showtime: Showtime, see
     assert SeatHold.objects.count() == crowd.taken
 
 
-def test_afterwards_redis_says_the_same(showtime: Showtime, redis: Redis) -> None:
-    """Nothing was slow and nobody died: then the locks are true without a reconciler (I8)."""
+def test_afterwards_redis_says_the_same(showtime: Showtime, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody died, and nothing counted as slow: then the locks are true without a reconciler (I8)."""
+    # On a machine that is busy enough an answer takes longer than a person is made to wait; then a ticker writes it.
+    monkeypatch.setattr("cinebook.core.redis.ANSWER_SECONDS", 10.0)
+    monkeypatch.setattr("cinebook.core.redis.SLOW_SECONDS", 10.0)
     crowd = Crowd(showtime)
     race(
         *[
