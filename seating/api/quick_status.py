@@ -15,6 +15,7 @@ import dataclasses
 import datetime as dt
 import json
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -25,12 +26,14 @@ from django.db import Error as DatabaseError
 from django.utils.http import parse_etags
 
 from cinebook.core.errors import Refusal
+from seating.api.seats import is_one_of, status_tag
 from seating.live.presence import presence
 from seating.live.threads import hub_thread, service_threads
 from seating.selectors.seat_changes import current_versions
 from seating.selectors.seat_map import SaleState, SeatSnapshot, seat_snapshot
 from seating.serializers import instant, seat_status
 
+# A request has the same line in the log, whichever way it went.
 log = structlog.get_logger("django_structlog.middlewares.request")
 
 PATH = re.compile(r"/api/v1/showtimes/([0-9]{1,18})/seats/status")
@@ -39,8 +42,11 @@ TELLING = {b"authorization", b"cookie", b"x-hold-token", b"origin", b"content-le
 ANY_TYPE, JSON_TYPE = b"*/*", b"application/json"
 # What is learned of an answer but for these, which are its own.
 OF_ONE_ANSWER = {b"etag", b"content-length"}
-# Of how many showtimes a process keeps the bytes, and of how many hosts the headers.
-MOST_KEPT, MOST_HOSTS = 200, 20
+# Of how many showtimes a process keeps the bytes, and for how long, in seconds: a PostgreSQL that was put back to an
+# earlier state comes to the same version again, with other seats.
+MOST_KEPT, KEPT_SECONDS = 200, 10.0
+# Of how many hosts it keeps the headers.
+MOST_HOSTS = 20
 
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -50,8 +56,12 @@ Found = tuple[dt.datetime | None, dict[int, tuple[int, SaleState]]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Board:
-    """What strangers are shown of a showtime: all but the time and the number of viewers, which go on by themselves."""
+    """What strangers are shown of a showtime: all but the time and the number of viewers, which go on by themselves.
 
+    `read_at` is of the monotonic clock.
+    """
+
+    read_at: float
     version: int
     sale: SaleState
     before_time: bytes
@@ -59,16 +69,17 @@ class Board:
     after: bytes
 
     @classmethod
-    def of(cls, snapshot: SeatSnapshot) -> Board:
-        """Return what strangers are shown of a snapshot."""
+    def of(cls, snapshot: SeatSnapshot, read_at: float) -> Board:
+        """Return what strangers are shown of a snapshot that was read at, or after, a time."""
         # The time and the number are in a known place, so that they can be cut out.
         shown = seat_status(snapshot, None, viewers=0)
         text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
-        before_time, time, rest = text.partition(json.dumps(shown["server_time"]))
+        before_time, shown_time, rest = text.partition(json.dumps(shown["server_time"]))
         before_viewers, viewers, after = rest.partition('"viewers":0')
-        assert time, "it is in every status"  # noqa: S101
+        assert shown_time, "it is in every status"  # noqa: S101
         assert viewers, "it is in every status"  # noqa: S101
         return cls(
+            read_at=read_at,
             version=snapshot.version,
             sale=snapshot.sale,
             before_time=before_time.encode(),
@@ -86,20 +97,26 @@ class Board:
             self.after,
         )
 
+    def shows(self, version: int, sale: SaleState) -> bool:
+        """Return whether this is how the seats stand at a version, while the sale stands so."""
+        return (self.version, self.sale) == (version, sale) and time.monotonic() < self.read_at + KEPT_SECONDS
+
     @property
-    def tag(self) -> bytes:
-        """The ETag, as the usual way makes it."""
-        return f'W/"{self.version}.{self.sale.value}"'.encode()
+    def tag(self) -> str:
+        """The ETag."""
+        return status_tag(self.version, self.sale, None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """What a stranger asks: which showtime, what they know of it already, and where they ask."""
+    """What a stranger asks: which showtime, what they know of it already, and where they ask.
+
+    `where` is all of the address, and of how it was reached, that the headers of an answer depend on.
+    """
 
     showtime_id: int
     known: bytes
-    scheme: str
-    host: bytes
+    where: tuple[str, bytes, bytes]
     path: str
     address: str | None
 
@@ -116,8 +133,7 @@ class Question:
         return cls(
             showtime_id=int(path[1]),
             known=headers.get(b"if-none-match", b""),
-            scheme=scope["scheme"],
-            host=headers[b"host"],
+            where=(scope["scheme"], headers[b"host"], headers.get(b"x-forwarded-proto", b"")),
             path=scope["path"],
             address=scope["client"][0] if scope.get("client") else None,
         )
@@ -132,7 +148,7 @@ class QuickStatus:
 
     def __init__(self, usual_way: Application) -> None:
         self._usual_way = usual_way
-        self._headers: dict[tuple[str, bytes], Headers] = {}
+        self._headers: dict[tuple[str, bytes, bytes], Headers] = {}
         self._boards: dict[int, Board] = {}
         self._reading: dict[int, asyncio.Future[Board]] = {}
         self._versions = SharedVersions()
@@ -143,7 +159,7 @@ class QuickStatus:
         if question is None:
             await self._usual_way(scope, receive, send)
             return
-        headers = self._headers.get((question.scheme, question.host))
+        headers = self._headers.get(question.where)
         if headers is None:
             await self._usual_way(scope, receive, self._learning(question, send))
             return
@@ -174,7 +190,7 @@ class QuickStatus:
                 if len(self._headers) >= MOST_HOSTS:
                     self._headers.clear()
                 kept = [header for header in message["headers"] if header[0] not in OF_ONE_ANSWER]
-                self._headers[question.scheme, question.host] = kept
+                self._headers[question.where] = kept
             await send(message)
 
         return learn
@@ -187,7 +203,7 @@ class QuickStatus:
                 return None
             now, version, sale = found
             board = self._boards.get(question.showtime_id)
-            if board is None or (board.version, board.sale) != (version, sale):
+            if board is None or not board.shows(version, sale):
                 board = await self._read(question.showtime_id)
         except (DatabaseError, Refusal):
             return None
@@ -195,9 +211,9 @@ class QuickStatus:
             # It was being read when what is asked for was not committed yet.
             return None
         known = parse_etags(question.known.decode("latin-1"))
-        if board.tag.decode() in known or "*" in known:
-            return HTTPStatus.NOT_MODIFIED, board.tag, b""
-        return HTTPStatus.OK, board.tag, board.content(instant(now), presence().count(question.showtime_id))
+        if is_one_of(known, board.tag):
+            return HTTPStatus.NOT_MODIFIED, board.tag.encode(), b""
+        return HTTPStatus.OK, board.tag.encode(), board.content(instant(now), presence().count(question.showtime_id))
 
     async def _read(self, showtime_id: int) -> Board:
         """Return the seats as they stand now; whoever else wants them meanwhile waits for the same."""
@@ -218,7 +234,8 @@ class QuickStatus:
 
 
 def _board(showtime_id: int) -> Board:
-    return Board.of(seat_snapshot(showtime_id=showtime_id, holder_id=None))
+    read_at = time.monotonic()
+    return Board.of(seat_snapshot(showtime_id=showtime_id, holder_id=None), read_at)
 
 
 class SharedVersions:

@@ -83,15 +83,15 @@ class SeatStatus(ApiView):
             # One of their pages was closed, but this one is open.
             still_there(hold_id=hold.hold_id)
         if known and since is None:
-            tag = _tag(*current_version(showtime_id=pk), hold)
-            if _is_one_of(known, tag):
+            tag = status_tag(*current_version(showtime_id=pk), hold)
+            if is_one_of(known, tag):
                 _viewers(pk, holder_id)
                 return _kept_by_the_viewer(HttpResponseNotModified(), tag)
         changed = None if since is None else seats_changed_since(showtime_id=pk, holder_id=holder_id, version=since)
         shown = changed or _all_seats(pk, holder_id)
         viewers = _viewers(pk, holder_id)
-        tag = _tag(shown.version, shown.sale, hold)
-        if _is_one_of(known, tag):
+        tag = status_tag(shown.version, shown.sale, hold)
+        if is_one_of(known, tag):
             return _kept_by_the_viewer(HttpResponseNotModified(), tag)
         body = (
             seat_status(shown, hold, viewers=viewers)
@@ -281,7 +281,7 @@ def _viewers(showtime_id: int, holder_id: int | None) -> int:
     return presence().count(showtime_id)
 
 
-def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
+def status_tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
     """Return what tells one state of the map from the next: version, sale, and the viewer's hold with its end.
 
     It is weak, for `server_time` and `expires_in` go on by themselves.
@@ -290,7 +290,8 @@ def _tag(version: int, sale: SaleState, hold: HeldSeats | None) -> str:
     return f'W/"{state}.{hold.hold_id}.{hold.expires_at.timestamp():.6f}"' if hold else f'W/"{state}"'
 
 
-def _is_one_of(known: list[str], tag: str) -> bool:
+def is_one_of(known: list[str], tag: str) -> bool:
+    """Return whether a tag is among those that a request says it knows."""
     return tag in known or "*" in known
 
 
